@@ -1,0 +1,55 @@
+//! The user's choices that the pair protocol depends on, already parsed and checked. Pure.
+
+/// What to do without a standby.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Go Solo after `solo_after_ms`.
+    Preferred,
+    /// Stall rather than run without a standby.
+    Required,
+}
+
+/// What an acknowledgement survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// The death of mysqld.
+    Received,
+    /// Also a power cut (`sync_relay_log=1`).
+    Flushed,
+}
+
+/// Per pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// See [`Durability`].
+    pub durability: Durability,
+    /// See [`Ack`].
+    pub ack: Ack,
+    /// How long a standby may be away before the pair goes Solo, milliseconds.
+    pub solo_after_ms: u64,
+    /// Silence that counts as gone, milliseconds.
+    pub detect_after_ms: u64,
+    /// Replace a member that is gone for this long, milliseconds; None: never by itself.
+    pub replace_after_ms: Option<u64>,
+    /// Observe and report, change nothing.
+    pub paused: bool,
+    /// AUTO_INCREMENT step 2 with the side's offset.
+    pub interleave_ids: bool,
+    /// The members that the pair's spec names, in order.
+    pub members: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Preferred,
+            ack: Ack::Received,
+            solo_after_ms: 3_000,
+            detect_after_ms: 1_500,
+            replace_after_ms: None,
+            paused: false,
+            interleave_ids: true,
+            members: Vec::new(),
+        }
+    }
+}
