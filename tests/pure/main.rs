@@ -1,1 +1,2 @@
-//! tests
+//! Tests that need nothing but the code: seconds.
+mod crds;
