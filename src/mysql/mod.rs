@@ -1,0 +1,11 @@
+//! The only place that speaks to MySQL.
+//!
+//! Pure parts: [`gtid`], [`config`], and the rendering in [`tail`]. The rest are verbs: each carries out one thing on one
+//! member through a [`session::Session`], is idempotent, has a deadline, and verifies what it did.
+
+pub mod error;
+pub mod gtid;
+pub mod session;
+
+pub use error::Error;
+pub use session::{Credentials, Endpoint, Session};
