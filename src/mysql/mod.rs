@@ -4,6 +4,7 @@
 //! member through a [`session::Session`], is idempotent, has a deadline, and verifies what it did.
 
 pub mod error;
+pub mod facts;
 pub mod gtid;
 pub mod session;
 
