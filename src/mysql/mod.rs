@@ -6,7 +6,11 @@
 pub mod error;
 pub mod facts;
 pub mod gtid;
+pub mod heartbeat;
+pub mod replication;
+pub mod role;
 pub mod session;
+pub mod sessions;
 
 pub use error::Error;
 pub use session::{Credentials, Endpoint, Session};
