@@ -1,2 +1,2 @@
-//! Tests that need nothing but the code: seconds.
-mod crds;
+//! tests
+mod gtid;
