@@ -1,2 +1,3 @@
-//! tests
+//! Tests that need nothing but the code: seconds.
+mod crds;
 mod gtid;

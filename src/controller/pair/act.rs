@@ -23,6 +23,8 @@ pub(super) const SLOW: Duration = Duration::from_secs(5);
 const PROOF: Duration = Duration::from_secs(3);
 /// A saved tail is this large at most, bytes: it is kept in a Secret of at most 1 MiB.
 const TAIL_BYTES: u64 = 900 << 10;
+/// A clone takes as long as the data is large; this is only against one that hangs.
+const CLONE: Duration = Duration::from_secs(24 * 3600);
 /// Reading a tail takes this long at most.
 const TAIL_TIME: Duration = Duration::from_secs(60);
 
@@ -123,7 +125,7 @@ impl Runner {
         let source = replication::Source { host, port: names::PORT as u16 };
         let session = self.at(member).await?;
         match acker {
-            true => replication::attach(session, &source, &accounts.replication, true, SLOW).await,
+            true => replication::attach(session, &source, &accounts.replication, SLOW).await,
             false => replication::follow(session, &source, &accounts.replication, SLOW).await,
         }
         .map_err(named)
@@ -156,7 +158,7 @@ impl Runner {
 
     async fn place_marker(&mut self, member: &str) -> Result<(), Surprise> {
         let named = surprise("PlaceMarker");
-        clone::place_marker(self.at(member).await?, SLOW).await.map_err(named)
+        clone::mark(self.at(member).await?, SLOW).await.map_err(named)
     }
 
     /// In the background, in a session of its own: it takes as long as the data is large.
@@ -166,6 +168,7 @@ impl Runner {
         }
         let Some(accounts) = self.accounts.clone() else { return Err(Surprise::new("Clone", "no accounts")) };
         let Some(host) = self.address(donor) else { return Err(Surprise::new("Clone", format!("{donor} has no Service yet"))) };
+        let donor = replication::Source { host, port: names::PORT as u16 };
         let endpoint = self.at(member).await?.endpoint().clone();
         let named = surprise("Clone");
         let session = Session::connect(&endpoint, &accounts.operator, QUICK).await.map_err(named)?;
@@ -176,7 +179,7 @@ impl Runner {
         self.clone = Some(tokio::spawn(async move {
             let begun = std::time::Instant::now();
             let mut session = session;
-            match clone::clone_from(&mut session, &host, names::PORT as u16, &accounts.replication).await {
+            match clone::clone_from(&mut session, &donor, &accounts.replication, CLONE).await {
                 Ok(()) => tracing::info!(pair, member, ms = begun.elapsed().as_millis() as u64, "cloned"),
                 Err(error) => tracing::warn!(pair, member, %error, "clone"),
             }

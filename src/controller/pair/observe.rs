@@ -21,6 +21,11 @@ impl Runner {
             if let Some(prober) = self.probers.get(&name) {
                 prober.snapshot(&mut member);
             }
+            // `clone_status` may say "In Progress" of a clone that died with its server: only our own task runs one.
+            let cloning = self.clone.as_ref().is_some_and(|task| !task.is_finished());
+            if let Some(facts) = member.facts.as_mut().filter(|f| f.rebuild_marker) {
+                facts.cloning = cloning.then(|| facts.cloning.unwrap_or((0, 0)));
+            }
             seen.members.insert(name, member);
         }
         self.remember_serving(record, &mut seen);
@@ -89,7 +94,7 @@ impl Runner {
         let stores = &self.ctx.stores;
         let name = self.pair.name_any();
         let own = Stores::get(&stores.slices, &self.namespace, &name);
-        let points_to = own.and_then(|s| s.endpoints.as_ref()?.first()?.addresses.first().cloned());
+        let points_to = own.and_then(|s| s.endpoints.first()?.addresses.first().cloned());
         let foreign = stores.all_slices.state_filter(|s| {
             s.metadata.namespace.as_deref() == Some(&self.namespace)
                 && s.labels().get("kubernetes.io/service-name") == Some(&name)

@@ -31,7 +31,7 @@ fn reverse(view: &View, name: &str) -> Option<Decision> {
     let primary = view.primary_answer()?;
     let receiving = primary.channel.as_ref().is_some_and(|c| c.receiver != ReceiverState::Off);
     if view.record.mode == Mode::Solo {
-        return receiving.then(|| Decision::act(vec![Step::StopReceiver { member: name.clone() }], Reason::Upkeep, format!("{name} follows nobody in Solo")));
+        return receiving.then(|| Decision::act(vec![Step::StopReceiver { member: name.to_owned() }], Reason::Upkeep, format!("{name} follows nobody in Solo")));
     }
     let (source, member) = view.standby()?;
     let facts = view.standby_answer().filter(|s| standby::serving(view, s))?;
@@ -39,6 +39,6 @@ fn reverse(view: &View, name: &str) -> Option<Decision> {
     if (receiving && here) || !standby::errant(view, facts, primary).is_empty() {
         return None;
     }
-    let step = Step::Attach { member: name.clone(), source: source.to_owned(), acker: false };
+    let step = Step::Attach { member: name.to_owned(), source: source.to_owned(), acker: false };
     Some(Decision::act(vec![step], Reason::Upkeep, format!("{name} follows {source}, idly")))
 }
