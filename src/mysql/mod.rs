@@ -14,6 +14,7 @@ pub mod replication;
 pub mod role;
 pub mod session;
 pub mod sessions;
+pub mod tail;
 
 pub use error::Error;
 pub use session::{Credentials, Endpoint, Session};
