@@ -1,2 +1,3 @@
 //! Tests that need nothing but the code: seconds.
 mod crds;
+mod validation;
