@@ -10,7 +10,7 @@ pub mod expansion;
 pub mod names;
 pub mod pair;
 pub mod parse;
-mod rules;
+pub mod rules;
 pub mod valid;
 
 pub use cluster::{ShardCluster, ShardClusterSpec, ShardClusterStatus};

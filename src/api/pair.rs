@@ -27,7 +27,7 @@ use crate::pair::record::{MoveKind, Record};
     printcolumn(name = "Standby", type_ = "string", json_path = ".status.standby"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".status.mode"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
-    printcolumn(name = "Lag", type_ = "string", json_path = ".status.members[*].lagSeconds", priority = 1),
+    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lagSeconds", priority = 1),
     printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.epoch", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -52,6 +52,9 @@ pub struct ShardPairStatus {
     /// The pair's truth.
     #[serde(flatten)]
     pub record: Record,
+    /// The standby's `lagSeconds`, for the column (a column can't tell which member is the standby).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag_seconds: Option<i64>,
     /// The last completed move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_move: Option<LastMove>,

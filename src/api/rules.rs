@@ -5,25 +5,29 @@
 
 use serde_json::{Value, json};
 
-/// my.cnf entries that safety rests on, as the API server refuses them; `mysql::config` has the full list with the reasons.
-pub(crate) const RESERVED: &[&str] = &[
-    "admin_address", "admin_port", "auto_increment_increment", "auto_increment_offset", "binlog_format", "binlog_row_image",
-    "bind_address", "clone_.*", "datadir", "default_storage_engine", "disabled_storage_engines", "enforce_gtid_consistency", "event_scheduler",
-    "gtid_mode", "init_file", "initialize.*", "innodb_flush_log_at_trx_commit", "innodb_force_recovery", "innodb_doublewrite", "innodb_fast_shutdown",
-    "log_bin", "log_bin_index", "log_replica_updates", "log_slave_updates", "mysqlx.*", "offline_mode", "pid_file", "plugin_dir", "plugin_load", "plugin_load_add",
-    "port", "read_only", "relay_log", "relay_log_index", "relay_log_recovery", "replica_exec_mode", "replica_net_timeout", "replica_preserve_commit_order",
-    "replicate_.*", "rpl_semi_sync_.*", "secure_file_priv", "server_id", "skip_grant_tables", "skip_log_bin", "skip_name_resolve", "skip_networking",
-    "skip_replica_start", "skip_slave_start", "slave_exec_mode", "slave_net_timeout", "slave_preserve_commit_order", "socket", "super_read_only", "sync_binlog", "sync_relay_log", "tmpdir", "user",
-    "binlog_do_db", "binlog_ignore_db", "binlog_checksum", "binlog_transaction_compression", "source_.*", "autocommit",
+/// my.cnf entries that safety rests on, as the API server refuses them: the names of `mysql::config`, which has the
+/// reasons, and refuses every spelling that MySQL would take (a test compares the two).
+pub const RESERVED: &[&str] = &[
+    "server_id", "server_uuid", "gtid_.*", "enforce_gtid_consistency", "log_bin", "log_bin_index", "log_bin_basename",
+    "sql_log_bin", "bin_log", "binlog_format", "binlog_row_image", "binlog_row_metadata", "binlog_row_value_options",
+    "binlog_do_db", "binlog_ignore_db", "binlog_error_action", "binlog_transaction_compression.*", "binlog_encryption",
+    "sync_binlog", "innodb_flush_log_at_trx_commit", "innodb_doublewrite", "innodb_read_only", "innodb_force_recovery",
+    "innodb_fast_shutdown", "log_replica_updates", "log_slave_updates", "relay_log.*", "sync_relay_log.*",
+    "sync_source_info", "sync_master_info", "master_info_repository", "max_relay_log_size", "rpl_semi_sync_.*",
+    "rpl_stop_.*", "replica_start", "slave_start", "replica_exec_mode", "slave_exec_mode", "replica_errors",
+    "slave_errors", "replica_net_timeout", "slave_net_timeout", "replica_preserve_commit_order",
+    "slave_preserve_commit_order", "replica_type_conversions", "slave_type_conversions", "replica_load_tmpdir",
+    "replicate_.*", "report_.*", "read_only", "super_read_only", "offline_mode", "event_scheduler",
+    "auto_increment_increment", "auto_increment_offset", "disabled_storage_engines", "default_storage_engine",
+    "default_tmp_storage_engine", "secure_file_priv", "local_infile", "skip_name_resolve", "name_resolve",
+    "host_cache_size", "max_connect_errors", "grant_tables", "networking", "bind_address", "admin_address", "port",
+    "socket", "pid_file", "datadir", "tmpdir", "basedir", "user", "chroot", "init_file", "init_connect", "init_replica",
+    "init_slave", "plugin_load", "plugin_dir", "mysqlx.*", "daemonize", "initialize.*", "upgrade",
+    "persisted_globals_load", "persist_.*", "lower_case_table_names", "log_error", "require_secure_transport",
+    "default_authentication_plugin", "authentication_policy", "caching_sha2_password_auto_generate_rsa_keys",
+    "transaction_write_set_extraction", "group_replication_.*", "clone_.*", "defaults_file", "defaults_extra_file",
+    "stack_trace", "gdb",
 ];
-
-/// Why a my.cnf entry is refused; None: it is the user's to set.
-pub(crate) fn refused(key: &str) -> Option<String> {
-    let plain = key.to_ascii_lowercase().replace('-', "_");
-    let plain = plain.strip_prefix("loose_").unwrap_or(&plain);
-    let hit = |r: &&str| r.strip_suffix(".*").map_or(*r == plain, |start| plain.starts_with(start));
-    RESERVED.iter().any(|r| hit(&r)).then(|| "safety rests on it and shardpair sets it itself".to_owned())
-}
 
 fn rules(list: &[(&str, &str)]) -> Value {
     list.iter().map(|(rule, message)| json!({"rule": rule, "message": message})).collect()
@@ -53,10 +57,10 @@ pub(crate) fn storage_size() -> Value {
     rules(&[("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))", "must be a quantity above 0, such as 10Gi")])
 }
 
-/// Names may be written with `-` or `_`, in any case, and with MySQL's `loose` prefix.
+/// Names may be written with `-` or `_`, in any case, and with the prefixes that MySQL strips.
 pub(crate) fn config() -> Value {
     let reserved = RESERVED.join("|").replace('_', "[-_]");
-    let taken = format!("!self.exists(k, k.matches('^(?i)(loose[-_])?({reserved})$'))");
+    let taken = format!("!self.exists(k, k.matches('^(?i)(loose[-_]|skip[-_]|enable[-_]|disable[-_])*({reserved})$'))");
     json!([
         {"rule": "self.all(k, k.matches('^[A-Za-z][A-Za-z0-9_-]*$'))", "message": "names of my.cnf entries consist of letters, digits, '_' and '-'"},
         {

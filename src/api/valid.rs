@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use super::cluster::{
     self, AutoIncrement, OnDelete, PodTemplate, PullPolicy, ShardCluster, ShardClusterSpec, Sharding, Strategy, TableClass,
 };
-use super::{names, parse, rules};
+use super::{names, parse};
 use crate::pair::settings::{Ack, Durability, Settings};
 
 /// Why a spec can't be carried out.
@@ -186,7 +186,7 @@ fn check_config(config: &BTreeMap<String, String>) -> Result<(), Invalid> {
         if !well_formed || value.contains(['\n', '\r']) {
             return Err(Invalid::new("InvalidConfig", format!("spec.mysql.config entry {key:?} is not one line of my.cnf: correct or remove it")));
         }
-        if let Some(why) = rules::refused(key) {
+        if let Some(why) = crate::mysql::config::refused(key) {
             return Err(Invalid::new("ReservedConfig", format!("spec.mysql.config may not set {key}: {why}; remove the entry")));
         }
     }

@@ -8,7 +8,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -64,7 +64,7 @@ pub async fn start(client: &Client, namespace: Option<&str>, tasks: &mut JoinSet
         sets: watch(scoped(client, namespace), ours(), &waiters, tasks),
         services: watch(scoped(client, namespace), ours(), &waiters, tasks),
         slices: watch(scoped(client, namespace), ours(), &waiters, tasks),
-        all_slices: watch_names(scoped(client, namespace), tasks),
+        all_slices: watch(scoped(client, namespace), any(), &waiters, tasks),
         nodes: watch(Api::all(client.clone()), any(), &waiters, tasks),
         waiters,
     };
@@ -109,16 +109,6 @@ where
             }
         }
     });
-    store
-}
-
-fn watch_names<K>(api: Api<K>, tasks: &mut JoinSet<()>) -> Store<PartialObjectMeta<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let (store, writer) = reflector::store();
-    let stream = kube::runtime::metadata_watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
-    tasks.spawn(stream.for_each(|_| std::future::ready(())));
     store
 }
 

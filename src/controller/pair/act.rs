@@ -140,8 +140,12 @@ impl Runner {
     /// A readable file in a Secret `<member>-tail-<epoch>`, and an event that names it (invariant 8).
     async fn save_tail(&mut self, record: &Record, member: &str, beyond: &crate::mysql::gtid::GtidSet) -> Result<(), Surprise> {
         let named = surprise("SaveTail");
-        let text = tail::save(self.at(member).await?, beyond, TAIL_BYTES, TAIL_TIME).await.map_err(&named)?;
-        let secret = crate::manifests::tail::build(&self.pair, member, record.epoch, &text);
+        // A binlog stream ends its session: one of its own.
+        let endpoint = self.at(member).await?.endpoint().clone();
+        let Some(accounts) = self.accounts.clone() else { return Err(Surprise::new("SaveTail", "no accounts")) };
+        let session = Session::connect(&endpoint, &accounts.operator, QUICK).await.map_err(&named)?;
+        let saved = tail::save(session, beyond, TAIL_BYTES, TAIL_TIME).await.map_err(&named)?;
+        let secret = crate::manifests::tail::build(&self.pair, member, record.epoch, &saved.text);
         let name = secret.name_any();
         let secrets: Api<Secret> = Api::namespaced(self.ctx.client.clone(), &self.namespace);
         match tokio::time::timeout(SLOW, secrets.create(&Default::default(), &secret)).await {
