@@ -7,6 +7,7 @@ use crate::mysql::gtid::GtidSet;
 use crate::pair::record::Record;
 
 /// One action, complete: `act` makes no choice.
+#[allow(missing_docs, reason = "members are named by what they are")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Write the record, against the resourceVersion that was read.

@@ -19,6 +19,8 @@ use crate::pair::step::{Decision, Next, Step};
 pub(super) const QUICK: Duration = Duration::from_secs(2);
 /// A command that may wait for a thread to stop, or for the ack receiver's tick.
 pub(super) const SLOW: Duration = Duration::from_secs(5);
+/// So many surprises in a row are followed by another look at once.
+const HASTY: u32 = 3;
 /// How long the proof of Sync may take; commits wait as long.
 const PROOF: Duration = Duration::from_secs(3);
 /// A saved tail is this large at most, bytes: it is kept in a Secret of at most 1 MiB.
@@ -45,13 +47,14 @@ impl Runner {
             self.step(record, step).await?;
             tracing::info!(pair = %self.pair.name_any(), step = name(step), ms = begun.elapsed().as_millis() as u64, "done");
         }
+        self.memory.surprises = 0;
         Ok(())
     }
 
-    /// What a surprise means for the next pass: look again, not too fast.
-    pub(super) fn surprised(&mut self, surprise: Surprise) -> Next {
-        let _ = surprise;
-        Next::Tick
+    /// What a surprise means for the next pass: look again, at once after the first ones, then at leisure.
+    pub(super) fn surprised(&mut self) -> Next {
+        self.memory.surprises += 1;
+        if self.memory.surprises <= HASTY { Next::Soon } else { Next::Tick }
     }
 
     async fn step(&mut self, record: &Record, step: &Step) -> Result<(), Surprise> {

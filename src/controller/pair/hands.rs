@@ -39,6 +39,7 @@ struct Hand {
     target: Option<Target>,
     session: Option<Session>,
     unanswered: Option<u32>,
+    process: String,
 }
 
 /// See the module.
@@ -91,6 +92,16 @@ impl Hands {
             hand.session = Some(session);
         }
         Ok(hand.session.as_mut().expect("connected above"))
+    }
+
+    /// Another process answers on the member now: the session to the old one is of no use.
+    pub(super) fn meet(&mut self, member: &str, process: &str) {
+        let hand = self.hands.entry(member.to_owned()).or_default();
+        if hand.process != process {
+            hand.process = process.to_owned();
+            hand.session = None;
+            hand.unanswered = None;
+        }
     }
 
     /// Connects where a command may be needed in a hurry.

@@ -31,6 +31,7 @@ use crate::controller::prober::{Prober, TICK, Target};
 use crate::controller::stores::Stores;
 use crate::mysql::session::Credentials;
 use crate::pair::decide::{View, decide, open};
+use crate::pair::facts::Observation;
 use crate::pair::record::Record;
 use crate::pair::settings::Settings;
 use crate::pair::step::{Decision, Next, Reason};
@@ -71,6 +72,7 @@ struct Memory {
     said: Option<(Reason, String)>,
     told: Option<Instant>,
     unpublished_move: bool,
+    surprises: u32,
     /// The application's Secret, as read last: its version and account.
     app: Option<(String, Credentials)>,
 }
@@ -154,11 +156,25 @@ impl Runner {
             Ok(()) => decision.next,
             Err(surprise) => {
                 tracing::warn!(pair = %self.pair.name_any(), reason = decision.note.reason.as_str(), %surprise, "stopped at a surprise");
-                self.surprised(surprise)
+                self.surprised()
             }
         };
         self.report(&seen, &decision, next).await;
+        if next == Next::Tick {
+            self.warm(&seen).await;
+        }
         next
+    }
+
+    /// At rest the command sessions are made ready, so that a failover needs no login.
+    async fn warm(&mut self, seen: &Observation) {
+        for (name, facts) in seen.members.iter().filter_map(|(n, m)| Some((n, m.answer()?))) {
+            self.hands.meet(name, &facts.process);
+            self.hands.warm(name).await;
+            if let (Some(id), Some(prober)) = (self.hands.id(name), self.probers.get(name)) {
+                prober.keep(id);
+            }
+        }
     }
 
     /// Until the next pass is due; one that follows at once begins with a fresh look.
@@ -280,7 +296,7 @@ impl Runner {
     }
 
     /// When did the trouble begin that a move ends? For the gap that is told.
-    fn note_trouble(&mut self, record: &Record, seen: &crate::pair::facts::Observation, decision: &Decision) {
+    fn note_trouble(&mut self, record: &Record, seen: &Observation, decision: &Decision) {
         let now = Timestamp::now();
         let view = View { record, settings: &self.settings, seen, now };
         let away = view.primary().map_or(0, |p| p.away_ms());

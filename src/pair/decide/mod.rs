@@ -31,9 +31,13 @@ use crate::pair::step::{Decision, Note, Reason};
 
 /// Everything that a rule may look at.
 pub struct View<'a> {
+    /// The pair's truth.
     pub record: &'a Record,
+    /// The user's choices.
     pub settings: &'a Settings,
+    /// What this pass saw.
     pub seen: &'a Observation,
+    /// The time of the pass; only written down and held against written-down times.
     pub now: Timestamp,
 }
 
