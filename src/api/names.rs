@@ -29,6 +29,8 @@ pub const ASK_SWITCHOVER_TO: &str = "shardpair.io/switchover-to";
 pub const ASK_PROMOTE_WITH_DATA_LOSS: &str = "shardpair.io/promote-with-data-loss";
 /// Request on a pair: replace this member by a new one.
 pub const ASK_REPLACE: &str = "shardpair.io/replace";
+/// Request on a pair: replace this standby's data by a clone of the primary's.
+pub const ASK_REBUILD: &str = "shardpair.io/rebuild";
 /// Request on a pair: give up what this member holds beyond the primary.
 pub const ASK_DISCARD_TAIL: &str = "shardpair.io/discard-tail";
 /// On a pair, `"true"`: observe and report, change nothing.

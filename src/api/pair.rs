@@ -58,9 +58,12 @@ pub struct ShardPairStatus {
     /// The last completed move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_move: Option<LastMove>,
-    /// The operator process and term that wrote last: a new one claims the record by writing itself here (invariant 7).
+    /// Which operator process wrote last, in which term: claimed anew by each leader, so that an older one's writes fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
+    /// What databases and application account were made from; another value: they are made again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provisioned: Option<String>,
     /// Ready, Available, Redundant.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -13,6 +13,7 @@ pub mod secret;
 pub mod service;
 pub mod slice;
 pub mod statefulset;
+pub mod tail;
 
 use std::collections::BTreeMap;
 

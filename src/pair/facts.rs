@@ -113,6 +113,8 @@ pub enum Contact {
     Broken {
         /// Milliseconds since the break.
         for_ms: u64,
+        /// A new connection was refused since (nobody listens), or there is no pod to connect to.
+        refused: bool,
     },
     /// A connection is open, or being made, and nothing comes.
     Silent {
@@ -198,6 +200,8 @@ pub struct Requests {
     pub promote_with_data_loss: Option<String>,
     /// `shardpair.io/replace`
     pub replace: Option<String>,
+    /// `shardpair.io/rebuild`
+    pub rebuild: Option<String>,
     /// `shardpair.io/discard-tail`
     pub discard_tail: Option<String>,
 }
@@ -211,4 +215,26 @@ pub struct Observation {
     pub vip: Vip,
     /// What people ask for.
     pub requests: Requests,
+    /// Databases or the application's account differ from what was made last.
+    pub unprovisioned: bool,
+    /// The next free member name of the cluster, for a replacement.
+    pub next_member: String,
+}
+
+impl Member {
+    /// Its last answer, if it answers now.
+    pub fn answer(&self) -> Option<&Facts> {
+        match self.contact {
+            Contact::Answering => self.facts.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Milliseconds of silence or since the connection broke; 0 while it answers.
+    pub fn away_ms(&self) -> u64 {
+        match self.contact {
+            Contact::Broken { for_ms, .. } | Contact::Silent { for_ms } => for_ms,
+            Contact::Answering | Contact::Never | Contact::Refused(_) => 0,
+        }
+    }
 }

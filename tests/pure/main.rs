@@ -1,3 +1,4 @@
 //! Tests that need nothing but the code: seconds.
 mod crds;
+mod gtid;
 mod validation;

@@ -1,0 +1,20 @@
+//! The only place that speaks to MySQL.
+//!
+//! Pure parts: [`gtid`], [`config`], and the rendering in [`tail`]. The rest are verbs: each carries out one thing on one
+//! member through a [`session::Session`], is idempotent, has a deadline, and verifies what it did.
+
+pub mod accounts;
+pub mod clone;
+pub mod config;
+pub mod error;
+pub mod facts;
+pub mod gtid;
+pub mod heartbeat;
+pub mod replication;
+pub mod role;
+pub mod session;
+pub mod sessions;
+pub mod tail;
+
+pub use error::Error;
+pub use session::{Credentials, Endpoint, Session};
