@@ -36,6 +36,7 @@ async fn a_marked_member_becomes_a_copy_and_follows() {
     })
     .await;
     cloning.await.expect("task").expect("cloned");
+    println!("seen: {:?}", seen.find("CLONE").map(|at| &seen[at..]));
     assert!(!seen.contains("pässword"), "the password is in the process list");
     eventually("the marker is gone", async || !b.facts().await.rebuild_marker).await;
     let after = b.facts().await;

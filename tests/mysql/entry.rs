@@ -67,6 +67,6 @@ async fn restart_comes_back_in_place_and_a_mysqld_that_keeps_dying_is_given_up()
 fn alive(server: &Server) -> bool {
     let Some(entry) = server.entry_pid() else { return false };
     let mut probe = std::process::Command::new("nsenter");
-    probe.args(["--mount", "--pid", "--root", "--target", &entry.to_string(), "/bin/bash", "/etc/shardpair/entry.sh", "alive"]);
+    probe.args(["--mount", "--pid", "--root", "--wd=/", "--target", &entry.to_string(), "/bin/bash", "/etc/shardpair/entry.sh", "alive"]);
     probe.status().expect("nsenter").success()
 }

@@ -52,8 +52,8 @@ async fn a_tail_of_rows_and_ddl_is_saved_and_nothing_else() {
         assert!(saved.text.contains(line), "not there: {line}");
     }
     assert!(!saved.text.contains("acked"), "an acknowledged row is in it");
-    let too_large = tail::save(a.session().await, &tail, 700, LONG).await.expect_err("bounded");
-    assert!(matches!(too_large, Error::TooLarge { limit: 700, .. }), "{too_large}");
+    let too_large = tail::save(a.session().await, &tail, 500, LONG).await.expect_err("bounded");
+    assert!(matches!(too_large, Error::TooLarge { limit: 500, .. }), "{too_large}");
     // A tail whose binlog is gone is told to be missing.
     let gone = GtidSet::parse("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-2").expect("a set");
     let saved = tail::save(a.session().await, &gone, 1 << 20, LONG).await.expect("saved");
