@@ -1,2 +1,56 @@
-//! The operator. 
-fn main() {}
+//! The operator's command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use shardpair::controller::operator;
+
+#[derive(Parser)]
+#[command(name = "shardpair", version, about = "Kubernetes operator for dual-master MySQL shard pairs")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator.
+    Run(operator::Options),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crds,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match args.command {
+        Command::Crds => {
+            print!("{}", shardpair::api::crds_yaml());
+            ExitCode::SUCCESS
+        }
+        Command::Run(options) => {
+            log();
+            let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return fail(&error),
+            };
+            match runtime.block_on(operator::run(options)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error),
+            }
+        }
+    }
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("shardpair: {error}");
+    ExitCode::FAILURE
+}
+
+/// JSON lines on stderr; `RUST_LOG` chooses (default: info).
+fn log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn,tower=warn"));
+    let json = std::env::var("SHARDPAIR_LOG").is_ok_and(|v| v == "json");
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { builder.json().init() } else { builder.with_ansi(false).init() }
+}

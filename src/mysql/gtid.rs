@@ -147,6 +147,16 @@ impl GtidSet {
         self.subtract(&self.subtract(other))
     }
 
+    /// Without the transactions of one source (all its tags). A uuid that can't be read takes nothing away.
+    pub fn without_source(&self, uuid: &str) -> Self {
+        let mut rest = Self::default();
+        let own = Self::parse(&format!("{uuid}:1")).ok().and_then(|set| set.iter().next().map(|(uuid, _, _)| uuid));
+        for (uuid, tag, intervals) in self.iter().filter(|(uuid, _, _)| Some(*uuid) != own) {
+            intervals.iter().for_each(|i| rest.add(uuid, tag, i.first, i.last));
+        }
+        rest
+    }
+
     /// Is all of `other` in `self`?
     pub fn contains(&self, other: &Self) -> bool {
         other.subtract(self).is_empty()

@@ -168,23 +168,22 @@ pub async fn wait_received(session: &mut Session, set: &GtidSet, timeout: Durati
     }
 }
 
-/// Makes this member replicate from `source`, as the source's acker or without acknowledging.
+/// Makes this member replicate from `source` as its acker.
 ///
-/// In the order that keeps a switchover's gap small: the channel runs first, and only then this member's own source side
-/// goes off (up to 1 s). That step would answer waiting commits with OK, so it is refused while a client's commit waits
-/// here: such a process ends by SIGKILL. A channel that already leads there is not changed, only started; if it ran with
-/// another acknowledging role, its receiver is restarted (which stalls the source's commits for up to 1 s).
-pub async fn attach(
-    session: &mut Session,
-    source: &Source,
-    replication: &Credentials,
-    as_acker: bool,
-    deadline: Duration,
-) -> Result<(), Error> {
-    let source_on = session.scalar("SELECT @@rpl_semi_sync_source_enabled", deadline).await?.as_deref() == Some("1");
-    if source_on {
-        refuse_waiting(session, "attach", deadline).await?;
-    }
+/// It doesn't touch the member's own source side: in a switchover that goes off last (`role::become_standby`), since it
+/// takes up to 1 s. A channel that already leads there is not changed, only started; if it ran without acknowledging, its
+/// receiver is restarted (which stalls the source's commits for up to 1 s).
+pub async fn attach(session: &mut Session, source: &Source, replication: &Credentials, deadline: Duration) -> Result<(), Error> {
+    connect(session, source, replication, true, deadline).await
+}
+
+/// Makes this member, an open primary, follow its standby idly, without acknowledging: the reverse channel.
+pub async fn follow(session: &mut Session, source: &Source, replication: &Credentials, deadline: Duration) -> Result<(), Error> {
+    refuse_waiting(session, "following the standby", deadline).await?;
+    connect(session, source, replication, false, deadline).await
+}
+
+async fn connect(session: &mut Session, source: &Source, replication: &Credentials, as_acker: bool, deadline: Duration) -> Result<(), Error> {
     let acker_before = session.scalar("SELECT @@rpl_semi_sync_replica_enabled", deadline).await?.as_deref() == Some("1");
     if acker_before != as_acker {
         let sql = format!("SET GLOBAL rpl_semi_sync_replica_enabled={}", u8::from(as_acker));
@@ -198,13 +197,7 @@ pub async fn attach(
         stop_receiver(session, deadline).await?;
     }
     start_receiver(session, replication, deadline).await?;
-    if !state(session, deadline).await?.applier_running {
-        start_applier(session, deadline).await?;
-    }
-    if source_on {
-        super::role::relax_acks(session, deadline).await?;
-    }
-    Ok(())
+    if state(session, deadline).await?.applier_running { Ok(()) } else { start_applier(session, deadline).await }
 }
 
 async fn change_source(session: &mut Session, source: &Source, deadline: Duration) -> Result<(), Error> {

@@ -61,7 +61,8 @@ pub struct Facts {
     pub server_uuid: String,
     /// `@@version`
     pub version: String,
-    /// Names this mysqld process: made anew by the entry script at each start, `<first 8 of the kernel's boot id>-<random>`.
+    /// Names this mysqld process: made anew by the entry script at each start,
+    /// `<first 8 of the kernel's boot id>-<random>-<first 16 of my.cnf's SHA-256>`.
     pub process: String,
     /// `@@super_read_only`
     pub super_read_only: bool,
@@ -113,6 +114,8 @@ pub enum Contact {
     Broken {
         /// Milliseconds since the break.
         for_ms: u64,
+        /// A new connection was refused since (nobody listens), or there is no pod to connect to.
+        refused: bool,
     },
     /// A connection is open, or being made, and nothing comes.
     Silent {
@@ -164,6 +167,8 @@ pub struct Member {
     pub pod: Option<Pod>,
     /// uid of its PersistentVolumeClaim, if there is one.
     pub volume: Option<String>,
+    /// Hash of the my.cnf that it should run with; None: not known now.
+    pub config_hash: Option<String>,
     /// Cluster IP of the member's own Service: the address that its peer replicates from.
     pub address: Option<String>,
     /// The way to its mysqld.
@@ -198,6 +203,8 @@ pub struct Requests {
     pub promote_with_data_loss: Option<String>,
     /// `shardpair.io/replace`
     pub replace: Option<String>,
+    /// `shardpair.io/rebuild`
+    pub rebuild: Option<String>,
     /// `shardpair.io/discard-tail`
     pub discard_tail: Option<String>,
 }
@@ -211,4 +218,26 @@ pub struct Observation {
     pub vip: Vip,
     /// What people ask for.
     pub requests: Requests,
+    /// Databases or the application's account differ from what was made last.
+    pub unprovisioned: bool,
+    /// The next free member name of the cluster, for a replacement.
+    pub next_member: String,
+}
+
+impl Member {
+    /// Its last answer, if it answers now.
+    pub fn answer(&self) -> Option<&Facts> {
+        match self.contact {
+            Contact::Answering => self.facts.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Milliseconds of silence or since the connection broke; 0 while it answers.
+    pub fn away_ms(&self) -> u64 {
+        match self.contact {
+            Contact::Broken { for_ms, .. } | Contact::Silent { for_ms } => for_ms,
+            Contact::Answering | Contact::Never | Contact::Refused(_) => 0,
+        }
+    }
 }

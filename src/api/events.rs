@@ -1,0 +1,66 @@
+//! Reasons of events: each a named constant, none written anywhere else. Pure.
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $text;)*
+        /// All of them, for the documentation and its test.
+        pub const ALL: &[&str] = &[$($text),*];
+    };
+}
+
+events! {
+    /// ShardCluster: an object was made.
+    CREATED = "Created";
+    /// ShardCluster: an object was changed.
+    CHANGED = "Changed";
+    /// ShardCluster: an object of a member no longer listed was deleted.
+    DELETED = "Deleted";
+    /// ShardCluster: the spec can't be carried out; the message says what to do.
+    REFUSED = "Refused";
+    /// ShardCluster: another operator installation manages it.
+    MANAGED_ELSEWHERE = "ManagedElsewhere";
+    /// ShardCluster: this installation took over from one that is gone.
+    TAKEN_OVER = "TakenOver";
+    /// ShardCluster: a volume grows.
+    VOLUME_GROWS = "VolumeGrows";
+
+    /// ShardPair: the first roles were given.
+    PROVISIONED = "Provisioned";
+    /// ShardPair: a move has begun.
+    MOVE_STARTED = "MoveStarted";
+    /// ShardPair: a failover is done.
+    FAILED_OVER = "FailedOver";
+    /// ShardPair: a switchover is done.
+    SWITCHED_OVER = "SwitchedOver";
+    /// ShardPair: a promotion with data loss is done.
+    PROMOTED_WITH_DATA_LOSS = "PromotedWithDataLoss";
+    /// ShardPair: a move was given up.
+    MOVE_ABANDONED = "MoveAbandoned";
+    /// ShardPair: the pair runs without a standby.
+    SOLO = "Solo";
+    /// ShardPair: the standby acknowledges again.
+    SYNC = "Sync";
+    /// ShardPair: a request by annotation was refused.
+    REQUEST_REFUSED = "RequestRefused";
+    /// ShardPair: what a returning member had beyond the primary was saved.
+    TAIL_SAVED = "TailSaved";
+    /// ShardPair: a standby is being rebuilt from the primary.
+    REBUILD_STARTED = "RebuildStarted";
+    /// ShardPair: a standby was rebuilt.
+    REBUILT = "Rebuilt";
+    /// ShardPair: a member is replaced by a new one.
+    REPLACED = "Replaced";
+    /// ShardPair: no safe move is left.
+    NO_SAFE_MOVE = "NoSafeMove";
+    /// ShardPair: the facts contradict the record; nothing is touched.
+    ALARM = "Alarm";
+
+    /// ExpansionPlan: a phase is wholly done.
+    PHASE_DONE = "PhaseDone";
+    /// ExpansionPlan: a shard flipped.
+    FLIPPED = "Flipped";
+    /// ExpansionPlan: it rolls back.
+    ROLLING_BACK = "RollingBack";
+    /// ExpansionPlan: it can't be deleted now.
+    DELETION_REFUSED = "DeletionRefused";
+}

@@ -1,0 +1,188 @@
+//! The ShardCluster's controller: from a user's spec to Secrets, pairs, members and the map.
+//!
+//! Observe, plan (pure), apply, report. It makes the objects and tells how the pairs are; what the pairs' servers do is the
+//! pair controller's. A spec is refused as a whole before anything is made of it, and an object that isn't this cluster's is
+//! never touched. At rest it writes nothing.
+
+mod apply;
+mod checks;
+pub mod compare;
+mod manager;
+mod observe;
+pub mod plan;
+pub mod report;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::watch;
+
+use crate::api::valid::Valid;
+use crate::api::{ShardCluster, ShardPair, names};
+
+/// No pass takes longer; the next one goes on where it stopped.
+const PASS: Duration = Duration::from_secs(60);
+/// What was refused is looked at again this often: what is in the way may go without our being told.
+const REFUSED: Duration = Duration::from_secs(15);
+/// Another installation's Lease is looked at this often.
+const ELSEWHERE: Duration = Duration::from_secs(20);
+/// At rest, in case a watch missed something.
+const REST: Duration = Duration::from_secs(600);
+
+/// What a pass could not do; it is tried again, later and later.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The API server said no, or nothing.
+    #[error("{what}: {error}")]
+    Api {
+        /// What was asked of it.
+        what: String,
+        /// Its answer.
+        error: Box<kube::Error>,
+    },
+    /// The pass took too long.
+    #[error("the pass took longer than {} s", PASS.as_secs())]
+    Slow,
+}
+
+impl Failed {
+    fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let what = what.into();
+        move |error| Self::Api { what, error: Box::new(error) }
+    }
+}
+
+/// What all passes share.
+pub struct Context {
+    client: Client,
+    /// Short deadlines, no retries: for the writes that are guarded by a resourceVersion.
+    fast: Client,
+    /// `<namespace>/<lease>` of this installation.
+    installation: String,
+    leading: watch::Receiver<bool>,
+    namespace: Option<String>,
+    recorder: Recorder,
+    failures: Mutex<HashMap<String, u32>>,
+    leases: Mutex<HashMap<String, (Option<String>, Instant)>>,
+    told: Mutex<HashMap<String, String>>,
+}
+
+impl Context {
+    /// `leading`: does this process hold the Lease now? `namespace`: look after clusters of this one only.
+    pub fn new(client: Client, fast: Client, installation: String, leading: watch::Receiver<bool>, namespace: Option<String>) -> Self {
+        let reporter = Reporter { controller: "shardpair".into(), instance: Some(installation.replace('/', ".")) };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            fast,
+            installation,
+            leading,
+            namespace,
+            failures: Mutex::default(),
+            leases: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+}
+
+/// Reconciles while this process leads, until `shutdown` says so.
+pub async fn run(ctx: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
+    let mut leading = ctx.leading.clone();
+    loop {
+        tokio::select! {
+            led = leading.wait_for(|leads| *leads) => if led.is_err() { return },
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+        // Dropped when the Lease is lost: a pass in flight stops between two calls, and what it wrote stands.
+        tokio::select! {
+            () = controller(ctx.clone()) => {}
+            _ = leading.wait_for(|leads| !*leads) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+async fn controller(ctx: Arc<Context>) {
+    let ours = || watcher::Config::default().labels(names::LABEL_CLUSTER);
+    Controller::new(ctx.api::<DeserializeGuard<ShardCluster>>(), watcher::Config::default())
+        .with_config(Config::default().debounce(Duration::from_millis(100)).concurrency(4))
+        .owns(ctx.api::<ShardPair>(), ours())
+        .owns(ctx.api::<StatefulSet>(), ours())
+        .owns(ctx.api::<Service>(), ours())
+        .owns(ctx.api::<ConfigMap>(), ours())
+        .owns(ctx.api::<Secret>(), ours())
+        .owns(ctx.api::<PodDisruptionBudget>(), ours())
+        .run(reconcile, again, ctx)
+        .for_each(|result| async {
+            if let Err(error) = result {
+                tracing::debug!(%error, "cluster controller");
+            }
+        })
+        .await;
+}
+
+async fn reconcile(object: Arc<DeserializeGuard<ShardCluster>>, ctx: Arc<Context>) -> Result<Action, Failed> {
+    let pass = async {
+        match &object.0 {
+            Ok(cluster) => pass(cluster, &ctx).await,
+            Err(unreadable) => write::unreadable(&ctx, unreadable).await,
+        }
+    };
+    let next = tokio::time::timeout(PASS, pass).await.map_err(|_| Failed::Slow)??;
+    ctx.failures.lock().expect("never poisoned").remove(&object.uid().unwrap_or_default());
+    Ok(next)
+}
+
+/// The table of contents.
+async fn pass(cluster: &ShardCluster, ctx: &Context) -> Result<Action, Failed> {
+    if cluster.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change()); // ownerReferences take everything along but the volumes
+    }
+    let Some(cluster) = manager::claim(ctx, cluster).await? else {
+        return Ok(Action::requeue(ELSEWHERE));
+    };
+    let parsed = Valid::parse(&cluster);
+    let seen = observe::look(ctx, &cluster, parsed.as_ref().ok()).await?;
+    let plan = match parsed {
+        Ok(valid) => plan::plan(&valid, &seen),
+        Err(invalid) => plan::Plan::refused(invalid),
+    };
+    let applied = apply::carry_out(ctx, &cluster, &plan).await;
+    let status = report::status(&cluster, &seen, &plan, Timestamp::now());
+    write::status(ctx, &cluster, status).await?;
+    applied?;
+    Ok(Action::requeue(if plan.stalled().is_some() { REFUSED } else { REST }))
+}
+
+/// After a failure: 1, 2, 4, … 60 s. One cluster's trouble doesn't slow the others.
+fn again(object: Arc<DeserializeGuard<ShardCluster>>, error: &Failed, ctx: Arc<Context>) -> Action {
+    let mut failures = ctx.failures.lock().expect("never poisoned");
+    let count = failures.entry(object.uid().unwrap_or_default()).or_insert(0);
+    let wait = Duration::from_secs(1 << (*count).min(6)).min(Duration::from_secs(60));
+    *count += 1;
+    tracing::warn!(cluster = object.name_any(), namespace = object.namespace(), %error, again_in_seconds = wait.as_secs(), "cluster not reconciled");
+    Action::requeue(wait)
+}

@@ -1,0 +1,110 @@
+//! From what was seen and planned to the ShardCluster's status. Pure: the time comes from the caller.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::plan::{Kind, Plan, Seen};
+use crate::api::cluster::{PairSummary, ShardCluster, ShardClusterStatus};
+use crate::api::conditions::{self, AVAILABLE, READY, RECONCILING, REDUNDANT, STALLED, Said};
+use crate::api::ShardPair;
+
+/// The status after this pass.
+pub fn status(cluster: &ShardCluster, seen: &Seen, plan: &Plan, now: Timestamp) -> ShardClusterStatus {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    let pairs: Vec<ShardPair> = seen.pairs(&cluster.uid().unwrap_or_default()).into_values().collect();
+    if plan.refused.is_none() && !cluster.spec.paused {
+        status.shards.get_or_insert(cluster.spec.shards);
+        status.epoch.get_or_insert(1);
+    }
+    let shards = status.shards.unwrap_or(cluster.spec.shards);
+    status.observed_generation = cluster.metadata.generation;
+    status.pairs = pairs.iter().map(summary).collect();
+    let generation = cluster.metadata.generation;
+    let ready = ready(shards, &pairs, seen, plan);
+    let reconciling = (ready.status == conditions::Status::False && plan.stalled().is_none() && !cluster.spec.paused)
+        .then(|| Said::new(RECONCILING, true, ready.reason.clone(), ready.message.clone()));
+    let stalled = plan.stalled().map(|i| Said::new(STALLED, true, i.reason, i.message.clone()));
+    conditions::upsert(&mut status.conditions, ready, generation, now);
+    conditions::upsert(&mut status.conditions, every(AVAILABLE, "writes", shards, &pairs), generation, now);
+    conditions::upsert(&mut status.conditions, every(REDUNDANT, "a second copy of every acknowledged write", shards, &pairs), generation, now);
+    for (type_, said) in [(RECONCILING, reconciling), (STALLED, stalled)] {
+        match said {
+            Some(said) => conditions::upsert(&mut status.conditions, said, generation, now),
+            None => conditions::remove(&mut status.conditions, type_),
+        }
+    }
+    status
+}
+
+fn summary(pair: &ShardPair) -> PairSummary {
+    let status = pair.status.clone().unwrap_or_default();
+    let ready = conditions::find(&status.conditions, READY).map(|c| c.reason.clone());
+    PairSummary {
+        name: pair.name_any(),
+        shard: pair.spec.shard,
+        mode: status.record.provisioned().then_some(status.record.mode),
+        primary: status.record.primary,
+        standby: status.record.standby,
+        ready: ready.unwrap_or_default(),
+    }
+}
+
+fn ready(shards: i32, pairs: &[ShardPair], seen: &Seen, plan: &Plan) -> Said {
+    if let Some(invalid) = plan.stalled() {
+        return Said::new(READY, false, invalid.reason, invalid.message.clone());
+    }
+    if plan.held_back {
+        return Said::new(READY, false, "Paused", "spec.paused is true: the spec is not carried out; set it to false to go on");
+    }
+    let all = every(READY, "everything that the spec wants", shards, pairs);
+    if all.status != conditions::Status::True {
+        let provisioned = |p: &ShardPair| p.status.as_ref().is_some_and(|s| s.record.provisioned());
+        let reason = if pairs.len() == shards.max(0) as usize && pairs.iter().all(provisioned) { "PairsNotReady" } else { "Provisioning" };
+        return Said { reason: reason.to_owned(), ..all };
+    }
+    let behind = outdated(seen);
+    match behind.is_empty() && plan.actions.is_empty() {
+        true => all,
+        false => Said::new(READY, false, "Updating", format!("members to be brought up to the spec, standbys first: {}", list(&behind))),
+    }
+}
+
+/// Members whose pod runs an older template than the spec wants.
+fn outdated(seen: &Seen) -> Vec<String> {
+    let behind = |live: &serde_json::Value| {
+        let status = &live["status"];
+        let observed = status["observedGeneration"].as_i64() >= live["metadata"]["generation"].as_i64();
+        !observed || status["updatedReplicas"].as_i64().unwrap_or(0) < 1 && status["currentRevision"] != status["updateRevision"]
+    };
+    let sets = seen.objects.iter().filter(|((kind, _), live)| *kind == Kind::StatefulSet && behind(&live.value));
+    sets.map(|((_, name), _)| name.clone()).collect()
+}
+
+/// One condition over all pairs.
+fn every(type_: &'static str, what: &str, shards: i32, pairs: &[ShardPair]) -> Said {
+    let holds = |p: &&ShardPair| p.status.as_ref().is_some_and(|s| conditions::is_true(&s.conditions, type_));
+    let missing: Vec<String> = pairs.iter().filter(|p| !holds(p)).map(why(type_)).collect();
+    let unmade = shards.max(0) as usize - pairs.len().min(shards.max(0) as usize);
+    if missing.is_empty() && unmade == 0 {
+        return Said::new(type_, true, "AllPairs", format!("all {} pairs have {what}", pairs.len()));
+    }
+    let unmade = if unmade > 0 { format!("{unmade} to be made; ") } else { String::new() };
+    Said::new(type_, false, "SomePairs", format!("{} of {shards} pairs have {what}; {unmade}not yet: {}", pairs.len() - missing.len(), list(&missing)))
+}
+
+fn why(type_: &'static str) -> impl Fn(&ShardPair) -> String {
+    move |pair| {
+        let reason = pair.status.as_ref().and_then(|s| conditions::find(&s.conditions, type_)).map(|c| c.reason.clone());
+        format!("{} ({})", pair.name_any(), reason.unwrap_or_else(|| "not seen yet".to_owned()))
+    }
+}
+
+/// A few names of many.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    match names.len() {
+        0 => "none".to_owned(),
+        _ => format!("{}{more}", names[..names.len().min(SHOWN)].join(", ")),
+    }
+}

@@ -1,0 +1,9 @@
+//! The glue between the pure rooms and the world: reconcilers, probers, the Lease.
+
+pub mod cluster;
+pub mod leader;
+pub mod metrics;
+pub mod operator;
+pub mod pair;
+pub mod prober;
+pub mod stores;

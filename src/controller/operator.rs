@@ -1,0 +1,145 @@
+//! The operator's process: clients, watches, Lease, runners, HTTP.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::failed::Failed;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Client, Config, ResourceExt};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::leader::{self, Leadership};
+use super::metrics::Metrics;
+use super::{cluster, pair, stores};
+
+/// A call of the fast client: no retries, short deadlines.
+const FAST: Duration = Duration::from_millis(1_500);
+
+/// What the command line says.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Namespace of the operator: its Lease is there.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "shardpair-system")]
+    pub namespace: String,
+    /// Name of the Lease; with the namespace it names this installation.
+    #[arg(long, default_value = "shardpair")]
+    pub lease_name: String,
+    /// Look after ShardClusters of this namespace only.
+    #[arg(long)]
+    pub watch_namespace: Option<String>,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub listen: std::net::SocketAddr,
+    /// This process, in the Lease.
+    #[arg(long, env = "POD_NAME", default_value = "local")]
+    pub identity: String,
+}
+
+/// Small error type for start-up.
+pub mod failed {
+    /// What failed, in words.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    pub struct Failed(pub String);
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(options: Options) -> Result<(), Failed> {
+    let failed = |what: &'static str| move |e: &dyn std::fmt::Display| Failed(format!("{what}: {e}"));
+    let config = Config::infer().await.map_err(|e| failed("no Kubernetes configuration found")(&e))?;
+    let client = Client::try_from(config.clone()).map_err(|e| failed("client")(&e))?;
+    let fast = fast_client(config)?;
+    let installation = format!("{}/{}", options.namespace, options.lease_name);
+    let identity = format!("{installation}#{}", options.identity);
+    let leadership = Leadership::new();
+    let metrics = Metrics::default();
+    let (shutdown, stopping) = watch::channel(false);
+    let (ready, is_ready) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve(options.listen, metrics.clone(), is_ready));
+    let stores = stores::start(&client, options.watch_namespace.as_deref(), &mut tasks).await;
+    ready.send_replace(true);
+    let (leading, leads) = watch::channel(false);
+    let lease = leader::run(fast.clone(), options.namespace.clone(), options.lease_name.clone(), options.identity.clone(), leadership.clone(), stopping.clone());
+    let lease = tokio::spawn(lease);
+    let context = Arc::new(pair::Context {
+        client: client.clone(),
+        fast: fast.clone(),
+        stores,
+        leadership: leadership.clone(),
+        metrics: metrics.clone(),
+        recorder: Recorder::new(client.clone(), Reporter { controller: "shardpair".into(), instance: Some(options.identity.clone()) }),
+        identity,
+    });
+    tasks.spawn(cluster::run(Arc::new(cluster::Context::new(client, fast, installation, leads, options.watch_namespace)), stopping.clone()));
+    tasks.spawn(runners(context, leading));
+    stop_signal().await;
+    tracing::info!("stopping");
+    shutdown.send_replace(true);
+    // The Lease is given back, so that the other replica needn't wait for it.
+    tasks.abort_all();
+    let _ = tokio::time::timeout(Duration::from_secs(4), lease).await;
+    Ok(())
+}
+
+fn fast_client(mut config: Config) -> Result<Client, Failed> {
+    config.connect_timeout = Some(FAST);
+    config.read_timeout = Some(FAST);
+    config.write_timeout = Some(FAST);
+    config.default_retry = false;
+    Client::try_from(config).map_err(|e| Failed(format!("client: {e}")))
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// One runner per pair, as long as this process leads.
+async fn runners(ctx: Arc<pair::Context>, leading: watch::Sender<bool>) {
+    let mut running: HashMap<String, (u64, AbortHandle)> = HashMap::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        let term = ctx.leadership.term();
+        ctx.metrics.leads(term > 0);
+        leading.send_if_modified(|old| std::mem::replace(old, term > 0) != (term > 0));
+        let pairs = if term > 0 { ctx.stores.pairs.state() } else { Vec::new() };
+        let wanted: HashMap<String, _> = pairs.into_iter().map(|p| (p.uid().unwrap_or_default(), p)).collect();
+        running.retain(|uid, (of, task)| {
+            let keep = *of == term && wanted.contains_key(uid);
+            if !keep {
+                task.abort();
+            }
+            keep && !task.is_finished()
+        });
+        for (uid, found) in wanted {
+            running.entry(uid).or_insert_with(|| (term, tasks.spawn(pair::run(ctx.clone(), found))));
+        }
+        while tasks.try_join_next().is_some() {}
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn serve(listen: std::net::SocketAddr, metrics: Metrics, ready: watch::Receiver<bool>) {
+    let app = Router::new()
+        .route("/livez", get(|| async { "ok" }))
+        .route("/readyz", get(move || async move { if *ready.borrow() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "watches aren't ready") } }))
+        .route("/metrics", get(move || async move { ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], metrics.render()) }));
+    match tokio::net::TcpListener::bind(listen).await {
+        Ok(listener) => {
+            let _ = axum::serve(listener, app).await;
+        }
+        Err(error) => tracing::error!(%error, %listen, "can't serve metrics"),
+    }
+}

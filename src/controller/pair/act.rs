@@ -1,0 +1,197 @@
+//! Carries out exactly what was decided, in order; makes no choice, stops at the first surprise.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt};
+
+use super::Runner;
+use super::hands::Surprise;
+use crate::api::names;
+use crate::mysql::heartbeat::{self, Outcome};
+use crate::mysql::role::OpenAs;
+use crate::mysql::{Error, Session, clone, facts, replication, role, tail};
+use crate::pair::record::Record;
+use crate::pair::report::Told;
+use crate::pair::step::{Decision, Next, Step};
+
+/// A command that MySQL answers at once.
+pub(super) const QUICK: Duration = Duration::from_secs(2);
+/// A command that may wait for a thread to stop, or for the ack receiver's tick.
+pub(super) const SLOW: Duration = Duration::from_secs(5);
+/// So many surprises in a row are followed by another look at once.
+const HASTY: u32 = 3;
+/// How long the proof of Sync may take; commits wait as long.
+const PROOF: Duration = Duration::from_secs(3);
+/// A saved tail is this large at most, bytes: it is kept in a Secret of at most 1 MiB.
+const TAIL_BYTES: u64 = 900 << 10;
+/// A clone takes as long as the data is large; this is only against one that hangs.
+const CLONE: Duration = Duration::from_secs(24 * 3600);
+/// Reading a tail takes this long at most.
+const TAIL_TIME: Duration = Duration::from_secs(60);
+
+/// A step in one word, for logs.
+pub(super) fn name(step: &Step) -> String {
+    let debug = format!("{step:?}");
+    debug.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
+}
+
+pub(super) fn surprise(step: &str) -> impl Fn(Error) -> Surprise + '_ {
+    move |error| Surprise::new(step, error.to_string())
+}
+
+impl Runner {
+    pub(super) async fn act(&mut self, record: &Record, decision: &Decision) -> Result<(), Surprise> {
+        for step in &decision.steps {
+            let begun = std::time::Instant::now();
+            self.step(record, step).await?;
+            tracing::info!(pair = %self.pair.name_any(), step = name(step), ms = begun.elapsed().as_millis() as u64, "done");
+        }
+        self.memory.surprises = 0;
+        Ok(())
+    }
+
+    /// What a surprise means for the next pass: look again, at once after the first ones, then at leisure.
+    pub(super) fn surprised(&mut self) -> Next {
+        self.memory.surprises += 1;
+        if self.memory.surprises <= HASTY { Next::Soon } else { Next::Tick }
+    }
+
+    async fn step(&mut self, record: &Record, step: &Step) -> Result<(), Surprise> {
+        let named = name(step);
+        let failed = surprise(&named);
+        match step {
+            Step::WriteRecord(new) => self.write_record(new).await,
+            Step::StopReceiver { member } => replication::stop_receiver(self.at(member).await?, SLOW).await.map_err(failed),
+            Step::StartApplier { member } => replication::start_applier(self.at(member).await?, SLOW).await.map_err(failed),
+            Step::OpenPrimary { member, ack } => self.open_primary(record, member, *ack).await,
+            Step::RequireAcks { member } => role::require_acks(self.at(member).await?, SLOW).await.map_err(failed),
+            Step::RelaxAcks { member } => role::relax_acks(self.at(member).await?, SLOW).await.map_err(failed),
+            Step::ProveSync { primary, standby } => self.prove_sync(record, primary, standby).await,
+            Step::CloseStandby { member } => role::become_standby(self.at(member).await?, SLOW).await.map_err(failed),
+            Step::Attach { member, source, acker } => self.attach(member, source, *acker).await,
+            Step::PointVip { member } => self.point_vip(member).await,
+            Step::KillProcess { member, pod_uid } => self.delete_pod(member, pod_uid).await,
+            Step::SaveTail { member, tail } => self.save_tail(record, member, tail).await,
+            Step::PlaceMarker { member } => self.place_marker(member).await,
+            Step::Clone { member, donor } => self.begin_clone(member, donor).await,
+            Step::SwitchOver { from, to, record } => self.switch_over(from, to, record).await,
+            Step::Provision { member } => self.provision(record, member).await,
+            Step::ApplySettings { member, hash } => self.apply_settings(member, hash).await,
+            Step::EnableEvents { member } => role::enable_events(self.at(member).await?, SLOW).await.map(drop).map_err(failed),
+            Step::SetMembers { members } => self.set_members(members).await,
+            Step::ClearRequest { annotation } => self.clear_request(annotation).await,
+        }
+    }
+
+    /// The command session on a member.
+    pub(super) async fn at(&mut self, member: &str) -> Result<&mut Session, Surprise> {
+        self.hands.session(member).await.map_err(surprise("session"))
+    }
+
+    /// Offset of AUTO_INCREMENT: it belongs to the side. A pair that isn't being split has one side.
+    pub(super) fn open_as(&self, ack: bool) -> OpenAs {
+        OpenAs { ack, interleave: self.settings.interleave_ids.then_some((2, 1)), stop_channel: true }
+    }
+
+    async fn open_primary(&mut self, record: &Record, member: &str, ack: bool) -> Result<(), Surprise> {
+        let how = self.open_as(ack);
+        let named = surprise("OpenPrimary");
+        // The record may have changed since it was read: what was decided is for this epoch only.
+        if self.record().epoch != record.epoch {
+            return Err(Surprise::new("OpenPrimary", "the record has moved on"));
+        }
+        role::open_primary(self.at(member).await?, how, SLOW).await.map_err(named)
+    }
+
+    /// A heartbeat begun now waits for its acknowledgement, so the only acker has everything before it in the binary log;
+    /// then all that the primary has executed is awaited on the standby (invariant 2).
+    async fn prove_sync(&mut self, record: &Record, primary: &str, standby: &str) -> Result<(), Surprise> {
+        let named = surprise("ProveSync");
+        let epoch = record.epoch;
+        let session = self.at(primary).await?;
+        match heartbeat::beat(session, epoch, PROOF).await {
+            Outcome::Written => {}
+            other => return Err(Surprise::new("ProveSync", format!("{primary}: {other:?}"))),
+        }
+        let seen = facts::read(session, QUICK).await.map_err(&named)?;
+        let source = seen.source;
+        if !(source.enabled && source.on && source.clients == 1 && source.wait_count == 1) {
+            return Err(Surprise::new("ProveSync", format!("{primary} doesn't wait for one acker: {source:?}")));
+        }
+        replication::wait_received(self.at(standby).await?, &seen.executed, PROOF).await.map_err(&named)
+    }
+
+    pub(super) async fn attach(&mut self, member: &str, source: &str, acker: bool) -> Result<(), Surprise> {
+        let named = surprise("Attach");
+        let Some(accounts) = self.accounts.clone() else { return Err(Surprise::new("Attach", "no accounts")) };
+        let Some(host) = self.address(source) else { return Err(Surprise::new("Attach", format!("{source} has no Service yet"))) };
+        let source = replication::Source { host, port: names::PORT as u16 };
+        let session = self.at(member).await?;
+        match acker {
+            true => replication::attach(session, &source, &accounts.replication, SLOW).await,
+            false => replication::follow(session, &source, &accounts.replication, SLOW).await,
+        }
+        .map_err(named)
+    }
+
+    pub(super) fn address(&self, member: &str) -> Option<String> {
+        use crate::controller::stores::Stores;
+        let service = Stores::get(&self.ctx.stores.services, &self.namespace, member)?;
+        service.spec.as_ref()?.cluster_ip.clone()
+    }
+
+    /// A readable file in a Secret `<member>-tail-<epoch>`, and an event that names it (invariant 8).
+    async fn save_tail(&mut self, record: &Record, member: &str, beyond: &crate::mysql::gtid::GtidSet) -> Result<(), Surprise> {
+        let named = surprise("SaveTail");
+        // A binlog stream ends its session: one of its own.
+        let endpoint = self.at(member).await?.endpoint().clone();
+        let Some(accounts) = self.accounts.clone() else { return Err(Surprise::new("SaveTail", "no accounts")) };
+        let session = Session::connect(&endpoint, &accounts.operator, QUICK).await.map_err(&named)?;
+        let saved = tail::save(session, beyond, TAIL_BYTES, TAIL_TIME).await.map_err(&named)?;
+        let secret = crate::manifests::tail::build(&self.pair, member, record.epoch, &saved.text);
+        let name = secret.name_any();
+        let secrets: Api<Secret> = Api::namespaced(self.ctx.client.clone(), &self.namespace);
+        match tokio::time::timeout(SLOW, secrets.create(&Default::default(), &secret)).await {
+            Ok(Ok(_)) => {}
+            // Saved before, by a pass that was interrupted.
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
+            Ok(Err(error)) => return Err(Surprise::new("SaveTail", error.to_string())),
+            Err(_) => return Err(Surprise::new("SaveTail", "no answer from the API server")),
+        }
+        let message = format!("{} transactions of {member} that were never acknowledged are kept in Secret {name}", beyond.count());
+        self.tell(Told { warning: true, reason: crate::api::events::TAIL_SAVED, message });
+        Ok(())
+    }
+
+    async fn place_marker(&mut self, member: &str) -> Result<(), Surprise> {
+        let named = surprise("PlaceMarker");
+        clone::mark(self.at(member).await?, SLOW).await.map_err(named)
+    }
+
+    /// In the background, in a session of its own: it takes as long as the data is large.
+    async fn begin_clone(&mut self, member: &str, donor: &str) -> Result<(), Surprise> {
+        if self.clone.as_ref().is_some_and(|c| !c.is_finished()) {
+            return Ok(());
+        }
+        let Some(accounts) = self.accounts.clone() else { return Err(Surprise::new("Clone", "no accounts")) };
+        let Some(host) = self.address(donor) else { return Err(Surprise::new("Clone", format!("{donor} has no Service yet"))) };
+        let donor = replication::Source { host, port: names::PORT as u16 };
+        let endpoint = self.at(member).await?.endpoint().clone();
+        let named = surprise("Clone");
+        let session = Session::connect(&endpoint, &accounts.operator, QUICK).await.map_err(named)?;
+        if let Some(prober) = self.probers.get(member) {
+            prober.keep(session.id());
+        }
+        let (pair, member) = (self.pair.name_any(), member.to_owned());
+        self.clone = Some(tokio::spawn(async move {
+            let begun = std::time::Instant::now();
+            let mut session = session;
+            match clone::clone_from(&mut session, &donor, &accounts.replication, CLONE).await {
+                Ok(()) => tracing::info!(pair, member, ms = begun.elapsed().as_millis() as u64, "cloned"),
+                Err(error) => tracing::warn!(pair, member, %error, "clone"),
+            }
+        }));
+        Ok(())
+    }
+}

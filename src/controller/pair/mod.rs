@@ -1,0 +1,312 @@
+//! One runner per pair: observe -> decide -> act -> report, for as long as this operator leads.
+//!
+//! Nothing is remembered between passes but what the record holds (the `Memory` here only ages facts and avoids saying a
+//! thing twice). Kill the operator between any two lines: the next one goes on. The first thing in a term is a claim: a
+//! write on the pair's status that makes every older operator's write in flight fail (invariant 7).
+
+mod act;
+mod hands;
+mod observe;
+mod provisioning;
+mod reporting;
+mod switchover;
+mod write;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::events::Recorder;
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::api::names;
+use crate::api::pair::{ShardPair, ShardPairStatus};
+use crate::controller::leader::Leadership;
+use crate::controller::metrics::Metrics;
+use crate::controller::prober::{Prober, TICK, Target};
+use crate::controller::stores::Stores;
+use crate::mysql::session::Credentials;
+use crate::pair::decide::{View, decide, open};
+use crate::pair::facts::Observation;
+use crate::pair::record::Record;
+use crate::pair::settings::Settings;
+use crate::pair::step::{Decision, Next, Reason};
+
+/// What all runners share.
+pub struct Context {
+    /// For what may take its time.
+    pub client: Client,
+    /// For what a failover waits for: short deadlines, no retries.
+    pub fast: Client,
+    /// The watches.
+    pub stores: Stores,
+    /// Does this process lead?
+    pub leadership: Leadership,
+    /// What is measured.
+    pub metrics: Metrics,
+    /// Tells events.
+    pub recorder: Recorder,
+    /// This process, in the claim.
+    pub identity: String,
+}
+
+/// A fresh look at a member, in a pass that follows another at once, takes at most this.
+const REFRESH: Duration = Duration::from_millis(100);
+/// Between two looks at something that is expected any moment.
+const SOON: Duration = Duration::from_millis(5);
+/// Something expected any moment that doesn't come for this long is looked for at leisure.
+const IMPATIENT: Duration = Duration::from_secs(10);
+/// Accounts are read again this often while a member refuses them.
+const SECRET_AGE: Duration = Duration::from_secs(5);
+
+#[derive(Default)]
+struct Memory {
+    not_serving: HashMap<String, Instant>,
+    vip: Option<(Instant, String)>,
+    trouble: Option<Instant>,
+    soon_since: Option<Instant>,
+    said: Option<(Reason, String)>,
+    told: Option<Instant>,
+    unpublished_move: bool,
+    surprises: u32,
+    /// The application's Secret, as read last: its version and account.
+    app: Option<(String, Credentials)>,
+}
+
+/// The two accounts of the operator's Secret.
+#[derive(Clone)]
+struct Accounts {
+    operator: Credentials,
+    replication: Credentials,
+    read: Instant,
+}
+
+/// See the module.
+pub struct Runner {
+    ctx: Arc<Context>,
+    namespace: String,
+    pair: ShardPair,
+    settings: Settings,
+    accounts: Option<Accounts>,
+    probers: BTreeMap<String, Prober>,
+    hands: hands::Hands,
+    memory: Memory,
+    notify: Arc<Notify>,
+    term: u64,
+    must_claim: bool,
+    clone: Option<JoinHandle<()>>,
+}
+
+/// Runs a pair until it is deleted, this operator stops leading, or the task is aborted.
+pub async fn run(ctx: Arc<Context>, pair: Arc<ShardPair>) {
+    let namespace = pair.namespace().unwrap_or_default();
+    let notify = Arc::new(Notify::new());
+    let _subscription = ctx.stores.subscribe(&namespace, &pair.spec.cluster, notify.clone());
+    let mut runner = Runner {
+        hands: hands::Hands::new(ctx.leadership.clone()),
+        term: ctx.leadership.term(),
+        ctx,
+        namespace,
+        pair: (*pair).clone(),
+        settings: Settings::default(),
+        accounts: None,
+        probers: BTreeMap::new(),
+        memory: Memory::default(),
+        notify,
+        must_claim: true,
+        clone: None,
+    };
+    while runner.ctx.leadership.term() == runner.term {
+        let begun = Instant::now();
+        let next = runner.pass().await;
+        runner.ctx.metrics.passed(begun.elapsed());
+        runner.pause(next).await;
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        if let Some(clone) = self.clone.take() {
+            clone.abort();
+        }
+    }
+}
+
+impl Runner {
+    /// The table of contents.
+    async fn pass(&mut self) -> Next {
+        self.newest();
+        if self.pair.metadata.deletion_timestamp.is_some() || !self.settings_read() || !self.accounts_read().await {
+            return Next::Tick;
+        }
+        if self.must_claim && !self.claim().await {
+            return Next::Tick;
+        }
+        let record = self.record();
+        self.aim(&record);
+        let seen = self.observe(&record);
+        let now = Timestamp::now();
+        let decision = decide(&record, &self.settings, &seen, now);
+        self.note_trouble(&record, &seen, &decision);
+        let next = match self.act(&record, &decision).await {
+            Ok(()) => decision.next,
+            Err(surprise) => {
+                tracing::warn!(pair = %self.pair.name_any(), reason = decision.note.reason.as_str(), %surprise, "stopped at a surprise");
+                self.surprised()
+            }
+        };
+        self.report(&seen, &decision, next).await;
+        if next == Next::Tick {
+            self.warm(&seen).await;
+        }
+        next
+    }
+
+    /// At rest the command sessions are made ready, so that a failover needs no login.
+    async fn warm(&mut self, seen: &Observation) {
+        for (name, facts) in seen.members.iter().filter_map(|(n, m)| Some((n, m.answer()?))) {
+            self.hands.meet(name, &facts.process);
+            self.hands.warm(name).await;
+            if let (Some(id), Some(prober)) = (self.hands.id(name), self.probers.get(name)) {
+                prober.keep(id);
+            }
+        }
+    }
+
+    /// Until the next pass is due; one that follows at once begins with a fresh look.
+    async fn pause(&mut self, next: Next) {
+        let next = match (next, self.memory.soon_since) {
+            (Next::Soon, None) => {
+                self.memory.soon_since = Some(Instant::now());
+                Next::Soon
+            }
+            (Next::Soon, Some(since)) if since.elapsed() > IMPATIENT => Next::Tick,
+            (Next::Tick, _) => {
+                self.memory.soon_since = None;
+                Next::Tick
+            }
+            (other, _) => other,
+        };
+        match next {
+            Next::Now => self.refresh().await,
+            Next::Soon => {
+                tokio::time::sleep(SOON).await;
+                self.refresh().await;
+            }
+            Next::Tick => {
+                let woken = tokio::time::timeout(TICK, self.notify.notified()).await.is_ok();
+                // Something changed at one member: what does the other say now?
+                if woken {
+                    self.refresh().await;
+                }
+            }
+        }
+    }
+
+    async fn refresh(&self) {
+        futures::future::join_all(self.probers.values().map(|p| p.refresh(REFRESH))).await;
+    }
+
+    /// The newer of what the watch brought and what was written last.
+    fn newest(&mut self) {
+        let Some(watched) = Stores::get(&self.ctx.stores.pairs, &self.namespace, &self.pair.name_any()) else { return };
+        let version = |p: &ShardPair| p.resource_version().and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+        if version(&watched) > version(&self.pair) {
+            self.pair = (*watched).clone();
+        }
+    }
+
+    fn record(&self) -> Record {
+        self.pair.status.as_ref().map(|s| s.record.clone()).unwrap_or_default()
+    }
+
+    fn status(&self) -> ShardPairStatus {
+        self.pair.status.clone().unwrap_or_default()
+    }
+
+    /// From the cluster's spec; false while it is absent or wrong (its own conditions say so).
+    fn settings_read(&mut self) -> bool {
+        let Some(cluster) = Stores::get(&self.ctx.stores.clusters, &self.namespace, &self.pair.spec.cluster) else { return false };
+        let Ok(cluster) = &cluster.0 else { return false };
+        if cluster.metadata.deletion_timestamp.is_some() || !write::ours(cluster, &self.ctx.identity) {
+            return false;
+        }
+        match cluster.spec.settings(self.pair.spec.members.clone()) {
+            Ok(mut settings) => {
+                settings.paused |= self.pair.annotations().get(names::PAUSED).is_some_and(|v| v == "true");
+                self.settings = settings;
+                true
+            }
+            Err(_) => self.settings.members == self.pair.spec.members,
+        }
+    }
+
+    async fn accounts_read(&mut self) -> bool {
+        let denied = self.probers.values().any(|p| p.denied());
+        match &self.accounts {
+            Some(known) if !denied || known.read.elapsed() < SECRET_AGE => return true,
+            _ => {}
+        }
+        let secrets: Api<Secret> = Api::namespaced(self.ctx.client.clone(), &self.namespace);
+        let Ok(Ok(secret)) = tokio::time::timeout(SECRET_AGE, secrets.get(&names::operator_secret(&self.pair.spec.cluster))).await else {
+            return self.accounts.is_some();
+        };
+        let data = secret.data.unwrap_or_default();
+        let text = |key: &str| data.get(key).and_then(|v| String::from_utf8(v.0.clone()).ok());
+        let pair = |user: &str, password: &str| Some(Credentials { user: text(user)?, password: text(password)? });
+        let (operator, replication) = (
+            pair(names::OPERATOR_USERNAME, names::OPERATOR_PASSWORD),
+            pair(names::REPLICATION_USERNAME, names::REPLICATION_PASSWORD),
+        );
+        if let (Some(operator), Some(replication)) = (operator, replication) {
+            self.accounts = Some(Accounts { operator, replication, read: Instant::now() });
+            self.read_app_account().await;
+        }
+        self.accounts.is_some()
+    }
+
+    /// Points the probers at the pods as they are now; the heartbeat is the open primary's.
+    fn aim(&mut self, record: &Record) {
+        let Some(accounts) = self.accounts.clone() else { return };
+        let wanted = self.member_names(record);
+        self.probers.retain(|name, _| wanted.contains(name));
+        for name in wanted {
+            let pod = Stores::get(&self.ctx.stores.pods, &self.namespace, &names::pod(&name));
+            let open = self.probers.get(&name).is_some_and(|p| p.last(|f| open(f)).unwrap_or(false));
+            let beats = record.primary == name && record.transition.is_none() && open && !self.settings.paused;
+            let target = Target {
+                ip: pod.as_ref().and_then(|p| p.status.as_ref()?.pod_ip.clone()),
+                pod_uid: pod.as_ref().and_then(|p| p.uid()).unwrap_or_default(),
+                credentials: accounts.operator.clone(),
+                beat: beats.then_some(record.epoch),
+            };
+            self.hands.aim(&name, &target);
+            match self.probers.get(&name) {
+                Some(prober) => prober.aim(target),
+                None => {
+                    let prober = Prober::start(name.clone(), target, self.notify.clone(), self.ctx.leadership.clone());
+                    self.probers.insert(name, prober);
+                }
+            }
+        }
+    }
+
+    /// When did the trouble begin that a move ends? For the gap that is told.
+    fn note_trouble(&mut self, record: &Record, seen: &Observation, decision: &Decision) {
+        let now = Timestamp::now();
+        let view = View { record, settings: &self.settings, seen, now };
+        let away = view.primary().map_or(0, |p| p.away_ms());
+        if away > 0 && self.memory.trouble.is_none() {
+            self.memory.trouble = Instant::now().checked_sub(Duration::from_millis(away));
+        } else if away == 0 && record.transition.is_none() && decision.steps.is_empty() {
+            self.memory.trouble = None;
+        }
+        if decision.note.reason == Reason::SwitchingOver {
+            self.memory.trouble = Some(Instant::now());
+        }
+    }
+}

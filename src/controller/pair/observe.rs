@@ -1,0 +1,166 @@
+//! Gathers one pass's observation from the watches and the probers: no request to the API server, no waiting.
+
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::ResourceExt;
+
+use super::Runner;
+use crate::api::names;
+use crate::api::pair::ShardPair;
+use crate::controller::stores::Stores;
+use crate::pair::facts::{self, Member, Observation, Requests, Vip};
+use crate::pair::record::Record;
+
+impl Runner {
+    /// Everything seen now.
+    pub(super) fn observe(&mut self, record: &Record) -> Observation {
+        let mut seen = Observation { vip: self.vip(), requests: requests(&self.pair), next_member: self.next_member(), unprovisioned: self.unprovisioned(), ..Observation::default() };
+        for name in self.member_names(record) {
+            let mut member = self.objects(&name);
+            if let Some(prober) = self.probers.get(&name) {
+                prober.snapshot(&mut member);
+            }
+            // `clone_status` may say "In Progress" of a clone that died with its server: only our own task runs one.
+            let cloning = self.clone.as_ref().is_some_and(|task| !task.is_finished());
+            if let Some(facts) = member.facts.as_mut().filter(|f| f.rebuild_marker) {
+                facts.cloning = cloning.then(|| facts.cloning.unwrap_or((0, 0)));
+            }
+            seen.members.insert(name, member);
+        }
+        self.remember_serving(record, &mut seen);
+        seen
+    }
+
+    /// Since when has the standby not done what a standby does?
+    fn remember_serving(&mut self, record: &Record, seen: &mut Observation) {
+        let Some(name) = record.standby.clone() else { return };
+        let settings = &self.settings;
+        let serves = {
+            let view = crate::pair::decide::View { record, settings, seen, now: jiff::Timestamp::now() };
+            view.standby_answer().is_some_and(|facts| crate::pair::decide::serving(&view, facts))
+        };
+        if serves {
+            self.memory.not_serving.remove(&name);
+            return;
+        }
+        let since = *self.memory.not_serving.entry(name.clone()).or_insert_with(Instant::now);
+        if let Some(member) = seen.members.get_mut(&name) {
+            member.not_serving_ms = since.elapsed().as_millis().max(1) as u64;
+        }
+    }
+
+    /// The members that matter to this pair: of its spec and of its record.
+    pub(super) fn member_names(&self, record: &Record) -> Vec<String> {
+        let mut all: Vec<String> = self.pair.spec.members.clone();
+        all.extend([record.primary.clone()].into_iter().chain(record.standby.clone()).filter(|n| !n.is_empty()));
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    fn objects(&self, name: &str) -> Member {
+        let stores = &self.ctx.stores;
+        let ns = &self.namespace;
+        let address = Stores::get(&stores.services, ns, name).and_then(|s| s.spec.as_ref()?.cluster_ip.clone()).filter(|ip| ip != "None");
+        Member {
+            pod: Stores::get(&stores.pods, ns, &names::pod(name)).map(|pod| self.pod(name, &pod)),
+            volume: Stores::get(&stores.claims, ns, name).filter(|c| c.metadata.deletion_timestamp.is_none()).and_then(|c| c.uid()),
+            address,
+            config_hash: Stores::get(&stores.sets, ns, name).and_then(|s| s.annotations().get(names::CONFIG_HASH).cloned()),
+            ..Member::default()
+        }
+    }
+
+    fn pod(&self, member: &str, pod: &Pod) -> facts::Pod {
+        let stores = &self.ctx.stores;
+        let node_name = pod.spec.as_ref().and_then(|s| s.node_name.clone());
+        let node = node_name.as_ref().and_then(|n| stores.nodes.find(|node| node.name_any() == *n));
+        let revision = Stores::get(&stores.sets, &self.namespace, member).and_then(|s| s.status.as_ref()?.update_revision.clone());
+        let runs = pod.labels().get("controller-revision-hash").cloned();
+        facts::Pod {
+            uid: pod.uid().unwrap_or_default(),
+            ip: pod.status.as_ref().and_then(|s| s.pod_ip.clone()).filter(|_| !ended(pod)),
+            node: node_name,
+            node_boot: node.as_ref().and_then(|n| n.status.as_ref()?.node_info.as_ref().map(|i| i.boot_id.clone())),
+            node_ready: node.as_deref().is_some_and(ready),
+            node_cordoned: node.as_ref().is_some_and(|n| n.spec.as_ref().and_then(|s| s.unschedulable).unwrap_or(false)),
+            terminating: pod.metadata.deletion_timestamp.is_some(),
+            outdated: revision.is_some() && runs.is_some() && revision != runs,
+            waiting: waiting(pod),
+        }
+    }
+
+    fn vip(&self) -> Vip {
+        let stores = &self.ctx.stores;
+        let name = self.pair.name_any();
+        let own = Stores::get(&stores.slices, &self.namespace, &name);
+        let points_to = own.and_then(|s| s.endpoints.first()?.addresses.first().cloned());
+        let foreign = stores.all_slices.state_filter(|s| {
+            s.metadata.namespace.as_deref() == Some(&self.namespace)
+                && s.labels().get("kubernetes.io/service-name") == Some(&name)
+                && s.labels().get("endpointslice.kubernetes.io/managed-by").map(String::as_str) != Some(names::SLICE_MANAGER)
+        });
+        let mut foreign: Vec<String> = foreign.iter().map(|s| s.name_any()).collect();
+        foreign.sort();
+        // Our own write may not have come back through the watch yet.
+        let points_to = self.memory.vip.clone().filter(|(at, _)| at.elapsed().as_secs() < 5).map(|(_, ip)| ip).or(points_to);
+        Vip { points_to, written_ms: self.memory.vip.as_ref().map(|(at, _)| at.elapsed().as_millis() as u64), foreign }
+    }
+
+    /// One more than the highest member of the whole cluster.
+    fn next_member(&self) -> String {
+        let cluster = &self.pair.spec.cluster;
+        let own = |p: &ShardPair| p.namespace().as_deref() == Some(&self.namespace) && p.spec.cluster == *cluster;
+        let pairs = self.ctx.stores.pairs.state();
+        let named = pairs.iter().filter(|p| own(p)).flat_map(|p| {
+            let status = p.status.iter().flat_map(|s| s.record.members.iter().map(|m| m.name.clone()));
+            p.spec.members.iter().cloned().chain(status).collect::<Vec<_>>()
+        });
+        // Claims outlive their members: a new member must not find an old one's data.
+        let claims = self.ctx.stores.claims.state();
+        let kept = claims.iter().filter(|c| c.namespace().as_deref() == Some(&self.namespace)).map(|c| c.name_any());
+        let highest = named.chain(kept).filter_map(|m| names::member_number(cluster, &m)).max();
+        names::member(cluster, highest.map_or(0, |k| k + 1))
+    }
+}
+
+fn requests(pair: &ShardPair) -> Requests {
+    let asked = |key: &str| pair.annotations().get(key).cloned();
+    Requests {
+        switchover_to: asked(names::ASK_SWITCHOVER_TO),
+        promote_with_data_loss: asked(names::ASK_PROMOTE_WITH_DATA_LOSS),
+        replace: asked(names::ASK_REPLACE),
+        rebuild: asked(names::ASK_REBUILD),
+        discard_tail: asked(names::ASK_DISCARD_TAIL),
+    }
+}
+
+fn ended(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|s| s.phase.as_deref()).is_some_and(|p| p == "Failed" || p == "Succeeded")
+}
+
+fn ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|s| s.conditions.as_ref());
+    conditions.is_some_and(|c| c.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}
+
+/// Why the container doesn't run, or the pod isn't placed.
+fn waiting(pod: &Pod) -> String {
+    let Some(status) = &pod.status else { return String::new() };
+    let statuses = status.container_statuses.iter().flatten();
+    for state in statuses.filter_map(|c| c.state.as_ref()) {
+        if let Some(w) = &state.waiting {
+            let reason = w.reason.clone().unwrap_or_default();
+            return match &w.message {
+                Some(message) => format!("{reason}: {message}"),
+                None => reason,
+            };
+        }
+        if let Some(t) = &state.terminated {
+            return format!("ended with exit code {}{}", t.exit_code, t.message.as_ref().map(|m| format!(": {m}")).unwrap_or_default());
+        }
+    }
+    let unplaced = status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    unplaced.map(|c| c.message.clone().unwrap_or_else(|| "not scheduled".to_owned())).unwrap_or_default()
+}

@@ -1,0 +1,133 @@
+//! Tells what was seen and done: status, pods' labels and readiness, events, metrics. Writes only what is new.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::{Event, EventType};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::Runner;
+use crate::api::{conditions, names};
+use crate::controller::stores::Stores;
+use crate::pair::facts::Observation;
+use crate::pair::record::Record;
+use crate::pair::report::{self, Told};
+use crate::pair::step::{Decision, Next};
+
+/// While something is under way the status is told at most this often.
+const TELL: Duration = Duration::from_millis(1_000);
+
+impl Runner {
+    pub(super) async fn report(&mut self, seen: &Observation, decision: &Decision, next: Next) {
+        let record = self.record();
+        self.ctx.metrics.pair(&self.namespace, &self.pair.name_any(), &record, decision);
+        self.say(decision);
+        let due = self.memory.told.is_none_or(|at| at.elapsed() >= TELL);
+        if (next != Next::Tick && !due) || self.must_claim {
+            return;
+        }
+        self.memory.told = Some(Instant::now());
+        self.tell_status(&record, seen, decision).await;
+        self.tell_pods(&record, seen).await;
+    }
+
+    async fn tell_status(&mut self, record: &Record, seen: &Observation, decision: &Decision) {
+        let now = Timestamp::now();
+        let old = self.status();
+        let mut status = old.clone();
+        status.record.members = report::members(record, seen);
+        for said in report::conditions(record, &self.settings, seen, decision, now) {
+            conditions::upsert(&mut status.conditions, said, self.pair.metadata.generation, now);
+        }
+        status.observed_generation = self.pair.metadata.generation;
+        if self.memory.unpublished_move && self.memory.vip.is_some() && decision.steps.is_empty() {
+            self.memory.unpublished_move = false;
+        }
+        if status != old
+            && let Err(surprise) = self.put_status(status).await
+        {
+            tracing::debug!(pair = %self.pair.name_any(), %surprise, "status");
+        }
+    }
+
+    /// Role label and readiness gate of the pods.
+    async fn tell_pods(&self, record: &Record, seen: &Observation) {
+        let pods: Api<Pod> = Api::namespaced(self.ctx.client.clone(), &self.namespace);
+        let roles = report::roles(record, &self.settings, seen, Timestamp::now());
+        for (member, (role, fills)) in roles {
+            let name = names::pod(&member);
+            let Some(pod) = Stores::get(&self.ctx.stores.pods, &self.namespace, &name) else { continue };
+            let shard = self.pair.spec.shard.to_string();
+            let labelled = |key: &str, value: &str| pod.labels().get(key).is_some_and(|v| v == value);
+            if !labelled(names::LABEL_ROLE, role) || !labelled(names::LABEL_SHARD, &shard) {
+                let change = json!({"metadata": {"uid": pod.uid(), "labels": {names::LABEL_ROLE: role, names::LABEL_SHARD: shard}}});
+                patch(&pods, &name, change, false).await;
+            }
+            let status = if fills { "True" } else { "False" };
+            let current = pod.status.iter().flat_map(|s| s.conditions.iter().flatten()).find(|c| c.type_ == names::IN_ROLE);
+            if current.is_none_or(|c| c.status != status) {
+                let condition = json!({"type": names::IN_ROLE, "status": status, "lastTransitionTime": Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), "reason": role, "message": ""});
+                let change = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": [condition]}});
+                patch(&pods, &name, change, true).await;
+            }
+        }
+    }
+
+    /// What the change of the record means, as events.
+    pub(super) fn tell_change(&self, old: &Record, new: &Record) {
+        for told in report::changes(old, new) {
+            self.tell(told);
+        }
+    }
+
+    /// A decision's own event and log line, once as long as it stays the same.
+    fn say(&mut self, decision: &Decision) {
+        let said = (decision.note.reason, decision.note.message.clone());
+        if self.memory.said.as_ref() == Some(&said) {
+            return;
+        }
+        let same_reason = self.memory.said.as_ref().is_some_and(|(r, _)| *r == said.0);
+        if !same_reason || !decision.steps.is_empty() {
+            let steps: Vec<String> = decision.steps.iter().map(super::act::name).collect();
+            tracing::info!(pair = %self.pair.name_any(), namespace = self.namespace, epoch = self.record().epoch, reason = said.0.as_str(), steps = steps.join(","), "{}", said.1);
+        }
+        if !same_reason && let Some(told) = report::said(decision) {
+            self.tell(told);
+        }
+        self.memory.said = Some(said);
+    }
+
+    pub(super) fn tell(&self, told: Told) {
+        let type_ = if told.warning { EventType::Warning } else { EventType::Normal };
+        let mut note = told.message;
+        if let Some((at, _)) = note.char_indices().find(|(at, _)| *at >= 1_000) {
+            note.truncate(at);
+        }
+        let event = Event { type_, reason: told.reason.to_owned(), note: Some(note), action: told.reason.to_owned(), secondary: None };
+        let (recorder, reference) = (self.ctx.recorder.clone(), self.reference());
+        // Not waited for: a move goes on.
+        tokio::spawn(async move {
+            if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(10), recorder.publish(&event, &reference)).await {
+                tracing::warn!(%error, "event not published");
+            }
+        });
+    }
+}
+
+async fn patch(pods: &Api<Pod>, name: &str, change: serde_json::Value, status: bool) {
+    let params = PatchParams::default();
+    let call = async {
+        match status {
+            true => pods.patch_status(name, &params, &Patch::Strategic(change)).await,
+            false => pods.patch(name, &params, &Patch::Strategic(change)).await,
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(5), call).await {
+        Ok(Err(error)) => tracing::debug!(pod = name, %error, "pod not told"),
+        Err(_) => tracing::debug!(pod = name, "pod not told: no answer"),
+        Ok(Ok(_)) => {}
+    }
+}

@@ -1,0 +1,158 @@
+//! What the API server says, kept up to date by watches; nothing is asked for again and again.
+//!
+//! Reads for decisions come from here; the record itself is read anew, and claimed by a write, before a new leader trusts it.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::PartialObjectMeta;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::api::cluster::ShardCluster;
+use crate::api::names;
+use crate::api::pair::ShardPair;
+
+type Waiters = Arc<Mutex<HashMap<(String, String), Vec<Arc<Notify>>>>>;
+
+/// The watched objects.
+#[derive(Clone)]
+pub struct Stores {
+    /// The users' clusters; one that can't be read doesn't hide the others.
+    pub clusters: Store<DeserializeGuard<ShardCluster>>,
+    /// Their pairs.
+    pub pairs: Store<ShardPair>,
+    /// Members' pods.
+    pub pods: Store<Pod>,
+    /// Members' claims.
+    pub claims: Store<PersistentVolumeClaim>,
+    /// Members' StatefulSets.
+    pub sets: Store<StatefulSet>,
+    /// Members' Services.
+    pub services: Store<Service>,
+    /// The VIPs' own slices.
+    pub slices: Store<EndpointSlice>,
+    /// All slices by name only, to notice foreign ones on a VIP.
+    pub all_slices: Store<PartialObjectMeta<EndpointSlice>>,
+    /// All nodes.
+    pub nodes: Store<Node>,
+    waiters: Waiters,
+}
+
+/// Starts the watches; they end with the set.
+pub async fn start(client: &Client, namespace: Option<&str>, tasks: &mut JoinSet<()>) -> Stores {
+    let waiters: Waiters = Arc::default();
+    let ours = || watcher::Config::default().labels(names::LABEL_CLUSTER);
+    let any = watcher::Config::default;
+    let stores = Stores {
+        clusters: watch(scoped(client, namespace), any(), &waiters, tasks),
+        pairs: watch(scoped(client, namespace), any(), &waiters, tasks),
+        pods: watch(scoped(client, namespace), ours(), &waiters, tasks),
+        claims: watch(scoped(client, namespace), ours(), &waiters, tasks),
+        sets: watch(scoped(client, namespace), ours(), &waiters, tasks),
+        services: watch(scoped(client, namespace), ours(), &waiters, tasks),
+        slices: watch(scoped(client, namespace), ours(), &waiters, tasks),
+        all_slices: watch(scoped(client, namespace), any(), &waiters, tasks),
+        nodes: watch(Api::all(client.clone()), any(), &waiters, tasks),
+        waiters,
+    };
+    let ready = async {
+        let s = &stores;
+        let _ = tokio::join!(s.clusters.wait_until_ready(), s.pairs.wait_until_ready(), s.pods.wait_until_ready(), s.claims.wait_until_ready(), s.sets.wait_until_ready());
+        let _ = tokio::join!(s.services.wait_until_ready(), s.slices.wait_until_ready(), s.all_slices.wait_until_ready(), s.nodes.wait_until_ready());
+    };
+    ready.await;
+    stores
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn watch<K>(api: Api<K>, config: watcher::Config, waiters: &Waiters, tasks: &mut JoinSet<()>) -> Store<K>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Default + Eq + Hash + Clone,
+{
+    let (store, writer) = reflector::store();
+    let waiters = waiters.clone();
+    let stream = watcher(api, config).default_backoff().reflect(writer).applied_objects();
+    tasks.spawn(async move {
+        let mut stream = std::pin::pin!(stream);
+        loop {
+            match stream.try_next().await {
+                Ok(Some(object)) => wake(&waiters, &object),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, kind = %K::kind(&Default::default()), "watch");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    });
+    store
+}
+
+fn wake<K: ResourceExt>(waiters: &Waiters, object: &K) {
+    let Some(cluster) = object.labels().get(names::LABEL_CLUSTER) else { return };
+    let key = (object.namespace().unwrap_or_default(), cluster.clone());
+    if let Some(waiting) = waiters.lock().expect("never poisoned").get(&key) {
+        waiting.iter().for_each(|n| n.notify_one());
+    }
+}
+
+impl Stores {
+    /// `notify` is told when an object of the cluster changes; until the guard is dropped.
+    pub fn subscribe(&self, namespace: &str, cluster: &str, notify: Arc<Notify>) -> Subscription {
+        let key = (namespace.to_owned(), cluster.to_owned());
+        self.waiters.lock().expect("never poisoned").entry(key.clone()).or_default().push(notify.clone());
+        Subscription { waiters: self.waiters.clone(), key, notify }
+    }
+
+    /// An object of a namespace by name.
+    pub fn get<K>(store: &Store<K>, namespace: &str, name: &str) -> Option<Arc<K>>
+    where
+        K: Resource + Clone + 'static,
+        K::DynamicType: Default + Eq + Hash + Clone,
+    {
+        store.get(&ObjectRef::new_with(name, K::DynamicType::default()).within(namespace))
+    }
+}
+
+/// See [`Stores::subscribe`].
+pub struct Subscription {
+    waiters: Waiters,
+    key: (String, String),
+    notify: Arc<Notify>,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut waiters = self.waiters.lock().expect("never poisoned");
+        if let Some(waiting) = waiters.get_mut(&self.key) {
+            waiting.retain(|n| !Arc::ptr_eq(n, &self.notify));
+            if waiting.is_empty() {
+                waiters.remove(&self.key);
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The Services: one per member, which its peer replicates from, and the VIP of a pair.
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::api::names;
+use crate::api::valid::Valid;
+
+/// A member's own: an address that survives its pod. It leads there whether the pod is ready or not, since a member must
+/// replicate before it is.
+pub fn member(cluster: &Valid, member: &str) -> Service {
+    Service {
+        metadata: super::meta(cluster, member, &[(names::LABEL_MEMBER, member)]),
+        spec: Some(ServiceSpec {
+            selector: Some(super::pairs([(names::LABEL_CLUSTER, cluster.name.clone()), (names::LABEL_MEMBER, member.to_owned())])),
+            publish_not_ready_addresses: Some(true),
+            ..port()
+        }),
+        ..Service::default()
+    }
+}
+
+/// The VIP: no selector, so that nobody but the pair's controller says where it leads (`slice`).
+pub fn vip(cluster: &Valid, shard: u32) -> Service {
+    let number = shard.to_string();
+    Service {
+        metadata: super::meta(cluster, &names::pair(&cluster.name, shard), &[(names::LABEL_SHARD, &number)]),
+        spec: Some(port()),
+        ..Service::default()
+    }
+}
+
+fn port() -> ServiceSpec {
+    ServiceSpec {
+        type_: Some("ClusterIP".to_owned()),
+        ports: Some(vec![ServicePort {
+            name: Some("mysql".to_owned()),
+            port: names::PORT,
+            protocol: Some("TCP".to_owned()),
+            target_port: Some(IntOrString::Int(names::PORT)),
+            ..ServicePort::default()
+        }]),
+        ..ServiceSpec::default()
+    }
+}

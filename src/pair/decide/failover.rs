@@ -1,0 +1,146 @@
+//! The primary is gone: may its standby take over? Pure. Promotion only from Sync (invariant 3).
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use super::{FAILOVER_LIMIT, FAILOVER_WINDOW_MS, HUNG_MS, Identity, Verdict, View, identity, judge_primary};
+use crate::pair::facts::Contact;
+use crate::pair::record::{Deposed, Mode, MoveKind, Record, Transition};
+use crate::pair::settings::Ack;
+use crate::pair::step::{Decision, Note, Reason, Step};
+
+/// Gone: a failover begins, or it is said why not. In doubt: look again soon.
+pub(super) fn decide(view: &View) -> Option<Decision> {
+    let primary = &view.record.primary;
+    match judge_primary(view) {
+        Verdict::Alive => None,
+        Verdict::Doubt(reason) => doubt(view, reason),
+        Verdict::Gone(reason) => match promotable(view).and_then(|()| limit(view)) {
+            Ok(()) => {
+                let record = begin(view, MoveKind::Failover, reason);
+                let message = format!("{primary} is gone ({}); {} takes over", reason.as_str(), record.standby.as_deref().unwrap_or(""));
+                Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], reason, message))
+            }
+            Err(refusal) => Some(stay(view, reason, refusal)),
+        },
+    }
+}
+
+fn doubt(view: &View, reason: Reason) -> Option<Decision> {
+    let primary = &view.record.primary;
+    let message = match reason {
+        Reason::OperatorBlind => format!("{primary} doesn't answer the operator, its standby still receives from it: not gone"),
+        Reason::HeldByLock => format!("{primary}: a session holds a lock that stops all writes (FLUSH TABLES WITH READ LOCK, LOCK INSTANCE): end it"),
+        Reason::CredentialsRefused => format!("{primary} refuses the operator's password: restore the operator Secret"),
+        _ => format!("{primary} doesn't answer; a second witness is awaited"),
+    };
+    // With doubt about a primary that answers, the other rules still have their say.
+    match reason {
+        Reason::HeldByLock => None,
+        Reason::AwaitingEvidence => match restart_hung(view) {
+            Some(step) => Some(step),
+            None => Some(Decision::soon(reason, message)),
+        },
+        _ => Some(Decision::wait(reason, message)),
+    }
+}
+
+/// No safe move: say so loudly.
+fn stay(view: &View, gone: Reason, refusal: Note) -> Decision {
+    let primary = &view.record.primary;
+    if let Some(restart) = restart_hung(view) {
+        return restart.with(refusal);
+    }
+    let way_out = match view.record.standby.as_deref() {
+        Some(standby) => format!("it waits for {primary}; if that is lost for good: kubectl annotate shp … shardpair.io/promote-with-data-loss={standby}"),
+        None => format!("it waits for {primary}; if that is lost for good, restore from a backup"),
+    };
+    let message = format!("{primary} is gone ({}), no safe move: {}; {way_out}", gone.as_str(), refusal.message);
+    Decision::wait(refusal.reason, message)
+}
+
+/// A primary that hangs on a healthy node, with nobody to take over, is restarted: alone it loses nothing by that.
+fn restart_hung(view: &View) -> Option<Decision> {
+    let primary = view.primary()?;
+    let pod = primary.pod.as_ref()?;
+    let hung = matches!(primary.contact, Contact::Silent { for_ms } if for_ms >= HUNG_MS);
+    if !hung || !pod.node_ready || pod.terminating || promotable(view).is_ok() {
+        return None;
+    }
+    let member = view.record.primary.clone();
+    let message = format!("{member} has hung for {} s and nobody may take over: its process is restarted", primary.away_ms() / 1000);
+    Some(Decision::act(vec![Step::KillProcess { member, pod_uid: pod.uid.clone() }], Reason::RestartingHung, message))
+}
+
+fn limit(view: &View) -> Result<(), Note> {
+    if view.record.failovers_since(view.now, FAILOVER_WINDOW_MS) < FAILOVER_LIMIT {
+        return Ok(());
+    }
+    Err(Note::new(
+        Reason::FailoverLimit,
+        format!("{FAILOVER_LIMIT} failovers in {} s: does a query kill every primary?", FAILOVER_WINDOW_MS / 1000),
+    ))
+}
+
+/// The record with a move begun; who is deposed is known from here on.
+pub(super) fn begin(view: &View, kind: MoveKind, reason: Reason) -> Record {
+    let mut record = view.next_record();
+    let to = record.standby.clone().unwrap_or_default();
+    record.transition = Some(Transition { kind, to, started_at: MicroTime(view.now), reason: reason.as_str().to_owned() });
+    if kind != MoveKind::Switchover {
+        record.deposed = Some(Deposed {
+            member: record.primary.clone(),
+            process: view.primary().and_then(|m| m.facts.as_ref()).map(|f| f.process.clone()),
+            epoch: record.epoch,
+        });
+    }
+    record
+}
+
+/// May the standby be promoted without losing an acknowledged write? The checks in order, the first refusal counts.
+pub fn promotable(view: &View) -> Result<(), Note> {
+    let Some((name, standby)) = view.standby() else {
+        return Err(Note::new(Reason::NoStandby, "the pair has no standby"));
+    };
+    // Invariant 3: from Solo only a person promotes.
+    if view.record.mode != Mode::Sync {
+        return Err(Note::new(Reason::NotInSync, format!("the pair is Solo: {name} may lack acknowledged writes")));
+    }
+    // Invariant 6: the member that acknowledged, not one of the same name.
+    if matches!(identity(view.record, standby, name), Identity::OtherVolume | Identity::OtherServer) {
+        return Err(Note::new(Reason::ForeignMember, format!("{name} has another volume or server_uuid than recorded")));
+    }
+    if view.record.rebuild.as_ref().is_some_and(|r| r.member == name) {
+        return Err(Note::new(Reason::Rebuilding, format!("{name} is being rebuilt")));
+    }
+    let Some(facts) = view.standby_answer() else {
+        return Err(Note::new(Reason::StandbyUnreachable, format!("{name} doesn't answer")));
+    };
+    if standby.pod.as_ref().is_some_and(|p| p.terminating) {
+        return Err(Note::new(Reason::StandbyTerminating, format!("the pod of {name} is being deleted")));
+    }
+    if view.settings.ack == Ack::Received && booted_since(view, name) {
+        return Err(Note::new(
+            Reason::StandbyRebooted,
+            format!("the node of {name} has rebooted since Sync was recorded: it may lack what it had received"),
+        ));
+    }
+    if let Some(channel) = &facts.channel
+        && !channel.applier_error.is_empty()
+    {
+        return Err(Note::new(Reason::ApplierError, format!("{name}: {}", channel.applier_error)));
+    }
+    Ok(())
+}
+
+/// Has the standby's node booted since Sync was recorded? Told by the node and by the kernel that the process runs on.
+pub(super) fn booted_since(view: &View, name: &str) -> bool {
+    let recorded = view.record.standby_boot.as_deref();
+    view.seen.members.get(name).is_some_and(|m| boot_of(m).as_deref() != recorded)
+}
+
+/// The boot that a member runs in: the node's boot id and the first part of its process name.
+pub(super) fn boot_of(member: &crate::pair::facts::Member) -> Option<String> {
+    let node = member.pod.as_ref()?.node_boot.as_deref()?;
+    let kernel = member.facts.as_ref()?.process.split('-').next().unwrap_or("");
+    Some(format!("{node}/{kernel}"))
+}

@@ -1,0 +1,172 @@
+//! The decision: `(record, settings, observation, now) -> Decision`.
+//!
+//! Pure: no IO, no clock, no randomness, nothing remembered. The rules stand in the order in which they are asked; the
+//! first that has something to do or to wait for ends the pass. Where each lives:
+//! `bootstrap` the first roles; `transition` a move under way; `request` what people ask; `failover` is the primary gone,
+//! may its standby take over; `primary` the recorded primary's role and the VIP; `standby` the way back to Sync; `upkeep`
+//! the rest. Invariants (numbers in docs/architecture.md) are named where they bind.
+
+mod bootstrap;
+mod evidence;
+mod failover;
+mod identity;
+mod primary;
+mod request;
+mod returning;
+mod standby;
+mod transition;
+mod upkeep;
+
+use jiff::Timestamp;
+
+pub use evidence::{Verdict, judge_primary};
+pub use failover::promotable;
+pub use identity::{Identity, identity};
+pub use standby::serving;
+
+use crate::pair::facts::{Facts, Member, Observation};
+use crate::pair::record::{AppliedSettings, Record};
+use crate::pair::settings::Settings;
+use crate::pair::step::{Decision, Note, Reason};
+
+/// Everything that a rule may look at.
+pub struct View<'a> {
+    /// The pair's truth.
+    pub record: &'a Record,
+    /// The user's choices.
+    pub settings: &'a Settings,
+    /// What this pass saw.
+    pub seen: &'a Observation,
+    /// The time of the pass; only written down and held against written-down times.
+    pub now: Timestamp,
+}
+
+/// An answer older than this is not used for a decision, milliseconds. Two probe ticks and some.
+pub const FRESH_MS: u64 = 1_600;
+/// A process that stays silent on a healthy node for this long is restarted, milliseconds.
+pub const HUNG_MS: u64 = 30_000;
+/// At most this many automatic failovers …
+pub const FAILOVER_LIMIT: usize = 10;
+/// … in this time, milliseconds: a query that kills every primary must not walk through the pair for ever.
+pub const FAILOVER_WINDOW_MS: i64 = 120_000;
+
+/// One pass.
+pub fn decide(record: &Record, settings: &Settings, seen: &Observation, now: Timestamp) -> Decision {
+    let view = View { record, settings, seen, now };
+    if settings.paused {
+        return Decision::wait(Reason::Paused, "paused: nothing is changed until it is lifted");
+    }
+    if !record.provisioned() {
+        return bootstrap::decide(&view);
+    }
+    let mut beside = alarms(&view);
+    let rules: [fn(&View) -> Option<Decision>; 6] = [
+        transition::decide, // a move that was recorded is finished or given up first
+        request::decide,    // what a person asked for
+        failover::decide,   // the primary is gone
+        primary::decide,    // the primary's own role, then the VIP
+        standby::decide,    // the standby: found again, made anew, proven
+        upkeep::decide,     // small things at rest
+    ];
+    let mut decision = rules
+        .iter()
+        .find_map(|rule| rule(&view))
+        .unwrap_or_else(|| Decision::wait(Reason::InSync, "primary and standby hold the same"));
+    beside.append(&mut decision.beside);
+    decision.beside = beside;
+    decision
+}
+
+/// What is wrong whatever else is done.
+fn alarms(view: &View) -> Vec<Note> {
+    let mut notes = Vec::new();
+    if !view.seen.vip.foreign.is_empty() {
+        notes.push(Note::new(
+            Reason::ForeignEndpointSlice,
+            format!("delete the EndpointSlice {}: traffic may go where it points", view.seen.vip.foreign.join(", ")),
+        ));
+    }
+    if let Some(p) = view.primary_answer()
+        && p.source.clients > 1
+    {
+        notes.push(Note::new(
+            Reason::UnknownAcker,
+            format!("{} semi-sync clients are connected to {}, the record names one", p.source.clients, view.record.primary),
+        ));
+    }
+    for known in &view.record.members {
+        if let Some(settings) = view.applied_settings(&known.name).filter(|s| !s.refused.is_empty()) {
+            let message = format!("{}: MySQL refuses {}; take it out of spec.mysql.config", known.name, settings.refused.join(", "));
+            notes.push(Note::new(Reason::BadSetting, message));
+        }
+    }
+    for (name, member) in &view.seen.members {
+        if let crate::pair::facts::Contact::Refused(error) = &member.contact {
+            notes.push(Note::new(Reason::CredentialsRefused, format!("{name}: {error}; restore the operator Secret")));
+        }
+    }
+    notes
+}
+
+impl<'a> View<'a> {
+    /// The recorded primary as seen.
+    pub fn primary(&self) -> Option<&'a Member> {
+        self.seen.members.get(&self.record.primary)
+    }
+
+    /// The recorded standby as seen, with its name.
+    pub fn standby(&self) -> Option<(&'a str, &'a Member)> {
+        let name = self.record.standby.as_deref()?;
+        self.seen.members.get_key_value(name).map(|(n, m)| (n.as_str(), m))
+    }
+
+    /// Fresh facts of a member that answers and is who the record says.
+    pub fn answer(&self, name: &str) -> Option<&'a Facts> {
+        let member = self.seen.members.get(name)?;
+        if member.facts_age_ms > FRESH_MS || identity(self.record, member, name) != Identity::Match {
+            return None;
+        }
+        member.answer()
+    }
+
+    /// Fresh facts of the recorded primary.
+    pub fn primary_answer(&self) -> Option<&'a Facts> {
+        self.answer(&self.record.primary)
+    }
+
+    /// Fresh facts of the recorded standby.
+    pub fn standby_answer(&self) -> Option<&'a Facts> {
+        self.answer(self.record.standby.as_deref()?)
+    }
+
+    /// What was applied at run time to the process that answers now.
+    pub fn applied_settings(&self, name: &str) -> Option<&'a AppliedSettings> {
+        let facts = self.seen.members.get(name)?.facts.as_ref()?;
+        self.record.member(name)?.settings.as_ref().filter(|s| s.process == facts.process)
+    }
+
+    /// Does the member run an older pod template, or a setting that only a restart changes?
+    pub fn outdated(&self, name: &str) -> bool {
+        let Some(member) = self.seen.members.get(name) else { return false };
+        let wanted = member.config_hash.as_ref();
+        member.pod.as_ref().is_some_and(|p| p.outdated)
+            || self.applied_settings(name).is_some_and(|s| Some(&s.hash) == wanted && s.refused.is_empty() && !s.restart_for.is_empty())
+    }
+
+    /// A copy of the record, one epoch on.
+    pub fn next_record(&self) -> Record {
+        let mut record = self.record.clone();
+        record.epoch += 1;
+        record
+    }
+}
+
+/// Hash of the my.cnf that the process was started with.
+pub fn started_with(facts: &Facts) -> Option<&str> {
+    facts.process.split('-').nth(2)
+}
+
+/// Is this member writable for clients?
+pub fn open(facts: &Facts) -> bool {
+    !facts.super_read_only && !facts.offline_mode
+}

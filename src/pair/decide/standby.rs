@@ -1,0 +1,290 @@
+//! The standby: lost, found again, made anew, proven. Pure.
+//!
+//! Solo is recorded before the primary stops waiting; Sync only after the standby is proven to hold everything that was
+//! executed at a moment when commits already waited (invariant 2).
+
+use super::failover::{boot_of, booted_since};
+use super::{HUNG_MS, Identity, View, identity, open, returning};
+use crate::mysql::gtid::GtidSet;
+use crate::pair::facts::{Contact, Facts, Member, ReceiverState};
+use crate::pair::record::{Mode, Rebuild, RebuildPhase, Record};
+use crate::pair::settings::{Ack, Durability};
+use crate::pair::step::{Decision, Next, Reason, Step};
+
+/// A standby further behind than this isn't waited for yet: commits would wait as long as it takes to receive that much.
+const CATCH_UP_TRANSACTIONS: u64 = 2_000;
+/// An applier error that lasts is shown at once; the standby counts as not serving with it.
+pub(super) fn decide(view: &View) -> Option<Decision> {
+    let Some((name, member)) = view.standby() else {
+        return no_standby(view);
+    };
+    if let Some(deposed) = &view.record.deposed
+        && deposed.member == name
+    {
+        return relax_if_alone(view).or_else(|| Some(returning::deposed(view, name, member, deposed)));
+    }
+    if let Some(decision) = who(view, name, member) {
+        return relax_if_alone(view).or(Some(decision));
+    }
+    if let Some(rebuild) = &view.record.rebuild
+        && rebuild.member == name
+    {
+        return relax_if_alone(view).or_else(|| Some(returning::rebuilding(view, name, member, rebuild)));
+    }
+    if let Some(decision) = update(view, name, member) {
+        return Some(decision);
+    }
+    let facts = view.standby_answer();
+    match facts {
+        Some(facts) if serving(view, facts) => proven(view, name, member, facts),
+        Some(facts) => lost(view, name, member).or_else(|| Some(attach(view, name, facts))),
+        None => lost(view, name, member).or_else(|| away(view, name, member)),
+    }
+}
+
+/// Does the standby receive from the recorded primary?
+pub(super) fn receives(view: &View, standby: &Facts) -> bool {
+    let uuid = view.record.member(&view.record.primary).map(|m| m.server_uuid.as_str());
+    standby.channel.as_ref().is_some_and(|c| c.receiver == ReceiverState::On && Some(c.source_uuid.as_str()) == uuid)
+}
+
+/// Does the standby do all that a standby does: receive, acknowledge, apply, refuse writes?
+pub fn serving(view: &View, standby: &Facts) -> bool {
+    let applies = standby.channel.as_ref().is_some_and(|c| c.applier_running && c.applier_error.is_empty());
+    receives(view, standby) && applies && standby.replica_enabled && standby.super_read_only && !standby.source.enabled
+}
+
+/// Invariant 2: Solo is recorded first. Also the way back when commits were made to wait and the standby left again.
+fn relax_if_alone(view: &View) -> Option<Decision> {
+    if view.record.mode != Mode::Solo || view.settings.durability == Durability::Required {
+        return None;
+    }
+    let primary = view.primary_answer()?;
+    if !primary.source.enabled {
+        return None;
+    }
+    let step = Step::RelaxAcks { member: view.record.primary.clone() };
+    Some(Decision::act(vec![step], Reason::StandbyLost, format!("{} goes on alone", view.record.primary)))
+}
+
+/// Not the member that the record knows: no role. One whose volume was replaced is made anew, while the primary is well.
+fn who(view: &View, name: &str, member: &Member) -> Option<Decision> {
+    match identity(view.record, member, name) {
+        Identity::Match | Identity::Unknown => None,
+        Identity::FirstSeen => {
+            let (Some(volume), Some(facts)) = (&member.volume, member.answer()) else {
+                return Some(Decision::wait(Reason::Rebuilding, format!("{name} is being provisioned")));
+            };
+            let mut record = view.record.clone();
+            let known = record.member_mut(name);
+            known.volume = volume.clone();
+            known.server_uuid = facts.server_uuid.clone();
+            known.node = member.pod.as_ref().and_then(|p| p.node.clone());
+            Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Rebuilding, format!("{name} is known by its volume and server_uuid")))
+        }
+        Identity::OtherVolume => {
+            let healthy = view.primary_answer().is_some_and(open);
+            if !healthy {
+                return Some(Decision::wait(Reason::ForeignMember, format!("{name} has another volume than recorded; it is made anew when the primary is open")));
+            }
+            let record = made_anew(view, name, Reason::VolumeLost);
+            Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::VolumeLost, format!("{name} has a new volume: it is provisioned and cloned")))
+        }
+        Identity::OtherServer => Some(Decision::wait(
+            Reason::ForeignMember,
+            format!("{name} answers with another server_uuid than recorded: its data directory was replaced; annotate shardpair.io/rebuild={name} to have it cloned"),
+        )),
+    }
+}
+
+/// The record with a standby that starts from nothing.
+fn made_anew(view: &View, name: &str, reason: Reason) -> Record {
+    let mut record = solo(view);
+    let known = record.member_mut(name);
+    known.volume.clear();
+    known.server_uuid.clear();
+    record.rebuild = Some(Rebuild { member: name.to_owned(), phase: RebuildPhase::Marking, reason: reason.as_str().to_owned() });
+    record
+}
+
+/// The record in Solo.
+pub(super) fn solo(view: &View) -> Record {
+    let mut record = view.next_record();
+    record.mode = Mode::Solo;
+    record.standby_boot = None;
+    record
+}
+
+/// The record with the standby's data to be replaced.
+pub(super) fn rebuild(view: &View, name: &str, reason: Reason) -> Record {
+    let mut record = solo(view);
+    record.rebuild = Some(Rebuild { member: name.to_owned(), phase: RebuildPhase::Marking, reason: reason.as_str().to_owned() });
+    record
+}
+
+/// Away past `soloAfter`: Solo, if the user prefers to go on. Only when the primary is there: with both away nothing is gained.
+fn lost(view: &View, name: &str, member: &Member) -> Option<Decision> {
+    if view.record.mode == Mode::Solo {
+        return relax_if_alone(view).filter(|_| member.not_serving_ms > 500);
+    }
+    view.primary_answer()?;
+    if member.not_serving_ms < view.settings.solo_after_ms {
+        return None;
+    }
+    if view.settings.durability == Durability::Required {
+        return None;
+    }
+    let record = solo(view);
+    let steps = vec![Step::WriteRecord(Box::new(record)), Step::RelaxAcks { member: view.record.primary.clone() }];
+    Some(Decision::act(steps, Reason::StandbyLost, format!("{name} has been away for {} ms: {} goes on alone", member.not_serving_ms, view.record.primary)))
+}
+
+/// It doesn't answer.
+fn away(view: &View, name: &str, member: &Member) -> Option<Decision> {
+    if let (Contact::Silent { for_ms }, Some(pod)) = (&member.contact, &member.pod)
+        && *for_ms >= HUNG_MS
+        && pod.node_ready
+        && !pod.terminating
+        && view.record.mode == Mode::Solo
+    {
+        let step = Step::KillProcess { member: name.to_owned(), pod_uid: pod.uid.clone() };
+        return Some(Decision::act(vec![step], Reason::RestartingHung, format!("{name} has hung for {} s: its process is restarted", for_ms / 1000)));
+    }
+    if let Some(after_ms) = view.settings.replace_after_ms
+        && member.away_ms() >= after_ms
+        && view.record.mode == Mode::Solo
+    {
+        return Some(replace(view, name, format!("{name} has been away for {} s", member.away_ms() / 1000)));
+    }
+    let reason = match (view.settings.durability, view.record.mode) {
+        (Durability::Required, _) => Reason::WritesStalled,
+        (Durability::Preferred, _) => Reason::StandbyUnreachable,
+    };
+    let why = member.pod.as_ref().map_or("it has no pod", |p| p.waiting.as_str());
+    Some(Decision::wait(reason, format!("{name} doesn't answer{}{why}", if why.is_empty() { "" } else { ": " })))
+}
+
+/// A new member takes the standby's place: recorded with nothing known of it, so that it is provisioned and cloned.
+pub(super) fn replace(view: &View, old: &str, why: String) -> Decision {
+    let new = view.seen.next_member.clone();
+    let mut record = solo(view);
+    record.members.retain(|m| m.name != old);
+    record.member_mut(&new);
+    record.standby = Some(new.clone());
+    record.deposed = None;
+    record.rebuild = Some(Rebuild { member: new.clone(), phase: RebuildPhase::Marking, reason: Reason::Replacing.as_str().to_owned() });
+    let members = vec![record.primary.clone(), new.clone()];
+    let steps = vec![Step::WriteRecord(Box::new(record)), Step::SetMembers { members }];
+    Decision::act(steps, Reason::Replacing, format!("{why}: {new} takes its place; the volume of {old} is kept"))
+}
+
+fn no_standby(view: &View) -> Option<Decision> {
+    let message = match &view.record.standby {
+        Some(name) => format!("{name} isn't among the pair's members"),
+        None => "the pair has no standby".to_owned(),
+    };
+    Some(Decision::wait(Reason::NoStandby, message))
+}
+
+/// A planned restart: Solo first, so that no commit waits for a standby that is on its way.
+fn update(view: &View, name: &str, member: &Member) -> Option<Decision> {
+    let pod = member.pod.as_ref().filter(|p| !p.terminating && view.outdated(name))?;
+    let primary = view.primary_answer().filter(|p| open(p))?;
+    let kill = Step::KillProcess { member: name.to_owned(), pod_uid: pod.uid.clone() };
+    let message = format!("{name} is restarted with its new settings");
+    if view.settings.durability == Durability::Required {
+        return Some(Decision::act(vec![kill], Reason::Updating, message));
+    }
+    if view.record.mode == Mode::Sync {
+        return Some(Decision::act(vec![Step::WriteRecord(Box::new(solo(view)))], Reason::Updating, message));
+    }
+    if primary.source.enabled {
+        return relax_if_alone(view);
+    }
+    Some(Decision::act(vec![kill], Reason::Updating, message))
+}
+
+/// It answers and isn't (fully) a standby yet.
+fn attach(view: &View, name: &str, facts: &Facts) -> Decision {
+    let Some(primary) = view.primary_answer() else {
+        return Decision::wait(Reason::Attaching, format!("{name} is attached when {} answers", view.record.primary));
+    };
+    if let Some(channel) = &facts.channel
+        && !channel.applier_error.is_empty()
+    {
+        let message = format!("{name}: {}; repair it, or annotate shardpair.io/rebuild={name} to have it cloned", channel.applier_error);
+        return Decision::wait(Reason::ApplierError, message);
+    }
+    let errant = errant(view, facts, primary);
+    if !errant.is_empty() {
+        let message = format!("{name} holds {errant}, which {} never had: somebody wrote there; take what you need, then annotate shardpair.io/discard-tail={name}", view.record.primary);
+        return Decision::wait(Reason::ErrantTransactions, message);
+    }
+    if !facts.holds().contains(&primary.purged) {
+        let record = rebuild(view, name, Reason::BinlogsPurged);
+        return Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::BinlogsPurged, format!("{name} is too far behind: it is cloned"));
+    }
+    if attached(view, facts) {
+        return Decision::soon(Reason::CatchingUp, format!("{name} connects to {}", view.record.primary));
+    }
+    let steps = vec![
+        Step::CloseStandby { member: name.to_owned() },
+        Step::Attach { member: name.to_owned(), source: view.record.primary.clone(), acker: true },
+    ];
+    Decision { next: Next::Soon, ..Decision::act(steps, Reason::Attaching, format!("{name} follows {}", view.record.primary)) }
+}
+
+/// Set up, and only not connected yet.
+fn attached(view: &View, facts: &Facts) -> bool {
+    let address = view.primary().and_then(|m| m.address.as_deref());
+    facts.super_read_only
+        && !facts.source.enabled
+        && facts.replica_enabled
+        && facts.channel.as_ref().is_some_and(|c| {
+            Some(c.source_host.as_str()) == address && c.applier_running && c.receiver != ReceiverState::Off
+        })
+}
+
+/// What the standby has and the primary never had. A transaction of the primary's own that waits for its acknowledgement
+/// may be executed on the standby before it shows in the primary's `gtid_executed`: those don't count.
+pub(super) fn errant(view: &View, standby: &Facts, primary: &Facts) -> GtidSet {
+    let _ = view;
+    standby.executed.subtract(&primary.executed).without_source(&primary.server_uuid)
+}
+
+/// It serves. Towards Sync, or at rest in it.
+fn proven(view: &View, name: &str, member: &Member, facts: &Facts) -> Option<Decision> {
+    let primary = view.primary_answer().filter(|p| open(p))?;
+    let errant = errant(view, facts, primary);
+    if !errant.is_empty() {
+        let message = format!("{name} holds {errant}, which {} never had: somebody wrote there; take what you need, then annotate shardpair.io/discard-tail={name}", view.record.primary);
+        return (view.record.mode == Mode::Solo).then(|| Decision::wait(Reason::ErrantTransactions, message));
+    }
+    let prove = Step::ProveSync { primary: view.record.primary.clone(), standby: name.to_owned() };
+    if view.record.mode == Mode::Sync {
+        // `ack: Received`: after another boot of its node it must be proven complete again before it may be promoted.
+        if view.settings.ack == Ack::Received && booted_since(view, name) && boot_of(member).is_some() {
+            let mut record = view.record.clone();
+            record.standby_boot = boot_of(member);
+            let steps = vec![prove, Step::WriteRecord(Box::new(record))];
+            return Some(Decision::act(steps, Reason::ProvingSync, format!("the node of {name} has rebooted: proven complete again")));
+        }
+        return None;
+    }
+    let missing = primary.executed.subtract(&facts.holds()).count();
+    if missing > CATCH_UP_TRANSACTIONS {
+        return Some(Decision::soon(Reason::CatchingUp, format!("{name} has {missing} transactions to receive")));
+    }
+    if !primary.source.enabled {
+        let step = Step::RequireAcks { member: view.record.primary.clone() };
+        return Some(Decision::act(vec![step], Reason::ProvingSync, format!("{}: commits wait for {name} from here on", view.record.primary)));
+    }
+    if primary.source.clients != 1 {
+        return Some(Decision::soon(Reason::ProvingSync, format!("{} shows {} semi-sync clients, one is expected", view.record.primary, primary.source.clients)));
+    }
+    let mut record = view.next_record();
+    record.mode = Mode::Sync;
+    record.standby_boot = boot_of(member);
+    let steps = vec![prove, Step::WriteRecord(Box::new(record))];
+    Some(Decision::act(steps, Reason::ProvingSync, format!("{name} holds all that {} has", view.record.primary)))
+}

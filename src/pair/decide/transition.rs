@@ -1,0 +1,132 @@
+//! A move that the record says has begun: go on with it, or give it up. Pure.
+//!
+//! Until the new primary is recorded, a failover may be given up (Abandon); after that the ordinary rules roll it
+//! forward, since the record names who is who. A switchover runs in one step: found here again, it didn't finish.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use super::{Verdict, View, failover, judge_primary};
+use crate::pair::facts::{Channel, Facts, ReceiverState};
+use crate::pair::record::{Abandoned, Mode, MoveKind, Transition};
+use crate::pair::step::{Decision, Reason, Step};
+
+/// Failovers kept in the record, for the limit.
+const KEPT_FAILOVERS: usize = 10;
+
+pub(super) fn decide(view: &View) -> Option<Decision> {
+    let transition = view.record.transition.as_ref()?;
+    Some(match transition.kind {
+        MoveKind::Failover | MoveKind::PromoteWithDataLoss => promote(view, transition),
+        MoveKind::Switchover => unfinished_switchover(view),
+    })
+}
+
+/// Fence, drain, check, record: one step a pass, each seen before the next.
+fn promote(view: &View, transition: &Transition) -> Decision {
+    let to = &transition.to;
+    let Some(facts) = view.answer(to) else {
+        return give_up(view, format!("{to} doesn't answer"));
+    };
+    let Some(channel) = &facts.channel else { return finish(view, transition, facts) };
+    // Invariant 4: "connecting" is not stopped.
+    if channel.receiver != ReceiverState::Off {
+        let step = Step::StopReceiver { member: to.clone() };
+        return Decision::act(vec![step], Reason::FailingOver, format!("{to} stops receiving: from here on {} can acknowledge nothing", view.record.primary));
+    }
+    if facts.source.enabled {
+        // Its applier would wait for an acknowledgement that nobody gives.
+        return Decision::act(vec![Step::RelaxAcks { member: to.clone() }], Reason::FailingOver, format!("{to} is no source yet"));
+    }
+    if let Some(drain) = drain(view, to, facts, channel) {
+        return drain;
+    }
+    finish(view, transition, facts)
+}
+
+/// Invariant 5: everything received is applied before the channel is touched.
+fn drain(view: &View, to: &str, facts: &Facts, channel: &Channel) -> Option<Decision> {
+    let left = channel.received.subtract(&facts.executed);
+    if left.is_empty() {
+        return None;
+    }
+    if !channel.applier_error.is_empty() {
+        return Some(give_up(view, format!("{to} can't apply what it received: {}", channel.applier_error)));
+    }
+    if !channel.applier_running {
+        let step = Step::StartApplier { member: to.to_owned() };
+        return Some(Decision::act(vec![step], Reason::Draining, format!("{to} applies what it received")));
+    }
+    Some(Decision::soon(Reason::Draining, format!("{to} has {} received transactions left to apply", left.count())))
+}
+
+fn finish(view: &View, transition: &Transition, facts: &Facts) -> Decision {
+    let old = view.record.primary.clone();
+    if transition.kind == MoveKind::Failover
+        && let Some(missing) = missing_of_serving(view, facts)
+    {
+        let message = format!("{} lacks {missing}, which {old} had committed in Sync: nothing is touched, look at both members", transition.to);
+        return give_up_or(view, Reason::Contradiction, message);
+    }
+    let mut record = view.next_record();
+    record.primary = transition.to.clone();
+    record.standby = Some(old.clone());
+    record.mode = Mode::Solo;
+    record.standby_boot = None;
+    record.transition = None;
+    if transition.kind == MoveKind::PromoteWithDataLoss {
+        record.abandoned.retain(|a| a.member != old);
+        record.abandoned.push(Abandoned { member: old.clone(), epoch: record.epoch });
+    } else {
+        record.recent_failovers.push(MicroTime(view.now));
+        let excess = record.recent_failovers.len().saturating_sub(KEPT_FAILOVERS);
+        record.recent_failovers.drain(..excess);
+    }
+    let message = format!("{} is the primary now, instead of {old}", transition.to);
+    Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Promoted, message)
+}
+
+/// What the old primary had committed *in the process that was serving*, and the new one lacks. After its restart the
+/// un-acknowledged tail shows in `gtid_executed`: that isn't missing.
+fn missing_of_serving(view: &View, to: &Facts) -> Option<String> {
+    let old = view.primary()?.facts.as_ref()?;
+    let serving = view.record.deposed.as_ref()?.process.as_ref()?;
+    let known = view.record.member(&view.record.primary)?;
+    if old.process != *serving || old.server_uuid != known.server_uuid {
+        return None;
+    }
+    let missing = old.executed.subtract(&to.executed);
+    (!missing.is_empty()).then(|| missing.to_string())
+}
+
+/// Back to the old primary, if that is there again; else wait for either.
+fn give_up(view: &View, why: String) -> Decision {
+    give_up_or(view, Reason::FailingOver, why)
+}
+
+fn give_up_or(view: &View, otherwise: Reason, why: String) -> Decision {
+    if view.primary_answer().is_none() {
+        return Decision::wait(otherwise, format!("the failover can't go on: {why}; neither can {} be reached", view.record.primary));
+    }
+    let mut record = view.next_record();
+    record.transition = None;
+    record.deposed = None;
+    let message = format!("failover given up: {why}; {} is back", view.record.primary);
+    Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Abandoned, message)
+}
+
+/// The old primary is still recorded: it gets its writes back, or, if it is gone by now, the failover begins.
+fn unfinished_switchover(view: &View) -> Decision {
+    if let Verdict::Gone(reason) = judge_primary(view)
+        && failover::promotable(view).is_ok()
+    {
+        let record = failover::begin(view, MoveKind::Failover, reason);
+        return Decision::act(vec![Step::WriteRecord(Box::new(record))], reason, "the primary went away during the switchover");
+    }
+    let mut record = view.next_record();
+    record.transition = None;
+    Decision::act(
+        vec![Step::WriteRecord(Box::new(record))],
+        Reason::SwitchoverGivenUp,
+        format!("{} keeps its role and gets its writes back", view.record.primary),
+    )
+}

@@ -1,0 +1,62 @@
+//! Small corrections at rest. Pure.
+
+use super::{View, open, standby, started_with};
+use crate::pair::facts::ReceiverState;
+use crate::pair::record::Mode;
+use crate::pair::step::{Decision, Reason, Step};
+
+pub(super) fn decide(view: &View) -> Option<Decision> {
+    let primary = view.primary_answer().filter(|p| open(p))?;
+    let name = &view.record.primary;
+    if let Some(standby) = &view.record.standby
+        && !(view.settings.members.contains(standby) && view.settings.members.contains(name))
+    {
+        let members = vec![name.clone(), standby.clone()];
+        return Some(Decision::act(vec![Step::SetMembers { members }], Reason::Upkeep, "the pair's spec follows its record"));
+    }
+    // Nothing below may run into a commit that waits (design: While a commit waits).
+    if primary.source.waiting > 0 {
+        return None;
+    }
+    if let Some(decision) = settings(view) {
+        return Some(decision);
+    }
+    if primary.events_disabled > 0 {
+        let step = Step::EnableEvents { member: name.clone() };
+        return Some(Decision::act(vec![step], Reason::Upkeep, format!("EVENTs run on {name}")));
+    }
+    reverse(view, name)
+}
+
+/// Changed my.cnf entries: at run time where MySQL can; what needs a restart makes the member outdated.
+fn settings(view: &View) -> Option<Decision> {
+    let members = view.record.standby.iter().chain([&view.record.primary]);
+    for name in members {
+        let (Some(facts), Some(member)) = (view.answer(name), view.seen.members.get(name)) else { continue };
+        let Some(wanted) = &member.config_hash else { continue };
+        let applied = view.applied_settings(name).is_some_and(|s| s.hash == *wanted);
+        if started_with(facts) != Some(wanted.as_str()) && !applied {
+            let step = Step::ApplySettings { member: name.clone(), hash: wanted.clone() };
+            return Some(Decision::act(vec![step], Reason::Upkeep, format!("{name} takes its changed settings")));
+        }
+    }
+    None
+}
+
+/// The reverse channel: the primary replicates from its standby too, so that a move or a split finds the link standing.
+/// Only in Sync, from a standby that has nothing of its own (invariant 9).
+fn reverse(view: &View, name: &str) -> Option<Decision> {
+    let primary = view.primary_answer()?;
+    let receiving = primary.channel.as_ref().is_some_and(|c| c.receiver != ReceiverState::Off);
+    if view.record.mode == Mode::Solo {
+        return receiving.then(|| Decision::act(vec![Step::StopReceiver { member: name.to_owned() }], Reason::Upkeep, format!("{name} follows nobody in Solo")));
+    }
+    let (source, member) = view.standby()?;
+    let facts = view.standby_answer().filter(|s| standby::serving(view, s))?;
+    let here = primary.channel.as_ref().is_some_and(|c| Some(&c.source_host) == member.address.as_ref() && c.applier_running);
+    if (receiving && here) || !standby::errant(view, facts, primary).is_empty() {
+        return None;
+    }
+    let step = Step::Attach { member: name.to_owned(), source: source.to_owned(), acker: false };
+    Some(Decision::act(vec![step], Reason::Upkeep, format!("{name} follows {source}, idly")))
+}

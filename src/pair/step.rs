@@ -1,0 +1,245 @@
+//! What may be decided: steps, and the reasons for taking or not taking them.
+//!
+//! Pure. `decide` makes a [`Decision`], `act` carries its steps out in order and stops at the first surprise. A reason
+//! becomes the condition's reason, the event's reason and the metric's label: add new ones to [`Reason`].
+
+use crate::mysql::gtid::GtidSet;
+use crate::pair::record::Record;
+
+/// One action, complete: `act` makes no choice.
+#[allow(missing_docs, reason = "members are named by what they are")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write the record, against the resourceVersion that was read.
+    WriteRecord(Box<Record>),
+    /// Stop the member's receiver, and see it stopped (invariant 4).
+    StopReceiver { member: String },
+    /// Start the member's applier, to drain what it received (invariant 5).
+    StartApplier { member: String },
+    /// Make the member writable and open it to clients; with `ack` its commits wait for an acknowledgement before it is.
+    OpenPrimary { member: String, ack: bool },
+    /// Make commits wait for the acker.
+    RequireAcks { member: String },
+    /// Let commits go on alone: only when Solo is recorded (invariant 2).
+    RelaxAcks { member: String },
+    /// A commit that waited for its acknowledgement, begun now, and everything executed before it is on the standby.
+    ProveSync { primary: String, standby: String },
+    /// Read-only, semi-sync source side off, open to privileged sessions' needs: a member in its standby role.
+    CloseStandby { member: String },
+    /// Replicate from the other member; as the acker or, on the primary, as the idle reverse channel.
+    Attach { member: String, source: String, acker: bool },
+    /// Point the VIP at the member: one write of the slice (invariant 10).
+    PointVip { member: String },
+    /// End the member's mysqld by SIGKILL: its pod is deleted, the entry script does the rest.
+    KillProcess { member: String, pod_uid: String },
+    /// Keep the transactions as a readable file before they are undone (invariant 8).
+    SaveTail { member: String, tail: GtidSet },
+    /// Mark the member's data as not yet replaced.
+    PlaceMarker { member: String },
+    /// Replace the member's data by a copy of the donor's. Runs in the background.
+    Clone { member: String, donor: String },
+    /// The whole planned move, from closing the old primary to its attachment as the new acker.
+    SwitchOver { from: String, to: String, record: Box<Record> },
+    /// Create our schema, the databases and the application's account on the primary.
+    Provision { member: String },
+    /// Apply changed my.cnf entries at run time, as far as MySQL can, and note in the record what became of them.
+    ApplySettings { member: String, hash: String },
+    /// Enable the EVENTs that replication disabled (primary only).
+    EnableEvents { member: String },
+    /// Make the pair's spec name these members.
+    SetMembers { members: Vec<String> },
+    /// Take a request's annotation away, done or refused.
+    ClearRequest { annotation: &'static str },
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
+        /// Why something is done, waited for or refused. Its name is the condition's and event's reason.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason { $($(#[doc = $doc])* $name,)* }
+        impl Reason {
+            /// All of them, for docs and metrics.
+            pub const ALL: &[Reason] = &[$(Reason::$name,)*];
+            /// CamelCase name.
+            pub fn as_str(self) -> &'static str { match self { $(Reason::$name => stringify!($name),)* } }
+            /// What it means, in one line.
+            pub fn meaning(self) -> &'static str { match self { $(Reason::$name => concat!($($doc,)*).trim_ascii(),)* } }
+        }
+    };
+}
+
+reasons! {
+    /// The pair is as it should be.
+    InSync,
+    /// `paused` is set: nothing is changed.
+    Paused,
+    /// Members are being created; the pair has no roles yet.
+    Provisioning,
+    /// The members hold data and neither holds all of the other's: a person must choose.
+    UnclearOrigin,
+    /// The primary's process is gone: its connections broke, for us and for the standby.
+    ProcessGone,
+    /// The primary is silent, for us and for the standby.
+    Silent,
+    /// The primary answers but accepts no write, and not for want of an acknowledgement.
+    WriteStuck,
+    /// The primary's volume was replaced: what it held is gone.
+    VolumeLost,
+    /// We can't reach the primary, the standby still hears it: not gone.
+    OperatorBlind,
+    /// The primary seems gone; a second witness is awaited.
+    AwaitingEvidence,
+    /// The primary's writes are held by a lock that a session took (FLUSH TABLES WITH READ LOCK, LOCK INSTANCE): not gone.
+    HeldByLock,
+    /// A member refuses the operator's password: restore the operator Secret.
+    CredentialsRefused,
+    /// The pair is Solo: nobody else is known to hold all acknowledged writes.
+    NotInSync,
+    /// There is no standby.
+    NoStandby,
+    /// The standby doesn't answer.
+    StandbyUnreachable,
+    /// The standby's node has rebooted since Sync was recorded: it may lack received transactions.
+    StandbyRebooted,
+    /// The standby's pod is being deleted.
+    StandbyTerminating,
+    /// The standby's applier has stopped with an error.
+    ApplierError,
+    /// The member's volume or server_uuid isn't the recorded one.
+    ForeignMember,
+    /// Too many failovers in a short time.
+    FailoverLimit,
+    /// The standby applies what it has received, before it is promoted.
+    Draining,
+    /// A failover is under way.
+    FailingOver,
+    /// A failover was given up before it was recorded as done.
+    Abandoned,
+    /// The standby was promoted.
+    Promoted,
+    /// Both members change roles.
+    SwitchingOver,
+    /// A planned move was given up: the old primary has its writes again.
+    SwitchoverGivenUp,
+    /// The facts contradict the record: nothing is touched.
+    Contradiction,
+    /// The recorded primary is back and takes its role again.
+    Resuming,
+    /// The primary waits for its standby to hold all it has, before it opens.
+    AwaitingStandby,
+    /// The VIP is pointed at the primary.
+    MovingVip,
+    /// An EndpointSlice that isn't ours is on the VIP: delete it.
+    ForeignEndpointSlice,
+    /// The standby is gone: the primary goes on alone.
+    StandbyLost,
+    /// The standby is gone and `durability: Required`: writes wait for it.
+    WritesStalled,
+    /// Somebody switched the primary's acknowledgements off.
+    AcksSwitchedOff,
+    /// More semi-sync clients than the record names.
+    UnknownAcker,
+    /// The old primary's process is ended, so that its tail can be read.
+    EndingDeposed,
+    /// The old primary isn't back yet.
+    AwaitingOldPrimary,
+    /// The old primary returned with transactions that were never acknowledged; they are saved, then undone.
+    TailFound,
+    /// The old primary returned clean.
+    ReturnedClean,
+    /// Writes that a person gave up are still on the member: `shardpair.io/discard-tail` lets it be rebuilt.
+    AbandonedTail,
+    /// Transactions on the standby that the primary never had: somebody wrote there.
+    ErrantTransactions,
+    /// The primary no longer has the binary logs that the standby needs.
+    BinlogsPurged,
+    /// The member's data is replaced by a clone of the primary's.
+    Rebuilding,
+    /// The member is set up as the standby.
+    Attaching,
+    /// The standby receives what it missed.
+    CatchingUp,
+    /// The standby is proven complete; Sync is recorded.
+    ProvingSync,
+    /// Settings that this MySQL refuses: take them out of `spec.mysql.config`.
+    BadSetting,
+    /// A planned restart of the standby (new image or settings).
+    Updating,
+    /// The primary's node is being drained.
+    Drain,
+    /// A person asked for it.
+    Requested,
+    /// A request was refused.
+    RequestRefused,
+    /// A request is done.
+    RequestDone,
+    /// A member is replaced by a new one.
+    Replacing,
+    /// A process that has hung for long is restarted.
+    RestartingHung,
+    /// Small corrections at rest.
+    Upkeep,
+}
+
+/// A reason with its particulars.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The typed reason.
+    pub reason: Reason,
+    /// What a person should know, and do.
+    pub message: String,
+}
+
+/// When to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// At once, with fresh facts: something is under way.
+    Now,
+    /// In a few milliseconds: something is expected any moment.
+    Soon,
+    /// At the next tick or change.
+    Tick,
+}
+
+/// What one pass decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// To be carried out in order.
+    pub steps: Vec<Step>,
+    /// Why these, or why none.
+    pub note: Note,
+    /// What was refused or is wrong beside it, with reasons.
+    pub beside: Vec<Note>,
+    /// When to look again.
+    pub next: Next,
+}
+
+impl Note {
+    /// A reason with its particulars.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+impl Decision {
+    /// Nothing to do now.
+    pub fn wait(reason: Reason, message: impl Into<String>) -> Self {
+        Self { steps: Vec::new(), note: Note::new(reason, message), beside: Vec::new(), next: Next::Tick }
+    }
+
+    /// Nothing to do now, but any moment.
+    pub fn soon(reason: Reason, message: impl Into<String>) -> Self {
+        Self { next: Next::Soon, ..Self::wait(reason, message) }
+    }
+
+    /// Do this, then look again at once.
+    pub fn act(steps: Vec<Step>, reason: Reason, message: impl Into<String>) -> Self {
+        Self { steps, note: Note::new(reason, message), beside: Vec::new(), next: Next::Now }
+    }
+
+    /// With something else to say.
+    pub fn with(mut self, note: Note) -> Self {
+        self.beside.push(note);
+        self
+    }
+}
