@@ -133,7 +133,6 @@ fn container(cluster: &Valid, member: &str) -> Container {
             mount("config", CONFIG_DIR, true),
             mount("tmp", "/tmp", false),
             mount("run", "/run/mysqld", false),
-            mount("init", "/run/shardpair", false),
         ]),
         ..Container::default()
     }
@@ -166,7 +165,7 @@ fn volumes(cluster: &Valid, member: &str) -> Vec<Volume> {
         name: name.to_owned(),
         empty_dir: Some(EmptyDirVolumeSource {
             medium: memory.then(|| "Memory".to_owned()),
-            size_limit: memory.then(|| Quantity("1Mi".to_owned())),
+            size_limit: memory.then(|| Quantity("4Mi".to_owned())),
         }),
         ..Volume::default()
     };
@@ -178,9 +177,8 @@ fn volumes(cluster: &Valid, member: &str) -> Vec<Volume> {
         },
         Volume { name: "config".to_owned(), projected: Some(config(cluster, member)), ..Volume::default() },
         empty("tmp", false),
-        empty("run", false),
-        // Statements with passwords, for the first start: never on a disk.
-        empty("init", true),
+        // Socket, pid file, and for the first start statements with passwords: never on a disk.
+        empty("run", true),
     ]
 }
 
