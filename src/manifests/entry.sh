@@ -13,6 +13,8 @@ VOLUME=/var/lib/mysql
 DATA=$VOLUME/data
 UNFINISHED=$VOLUME/initialising
 RUN=/run/mysqld
+MEMORY=/run/shardpair   # an emptyDir in memory, for passwords
+[ -d "$MEMORY" ] || MEMORY=$RUN
 CNF=/etc/shardpair/my.cnf
 ACCOUNTS=/etc/shardpair/accounts
 STATE=$RUN/state
@@ -72,6 +74,13 @@ random() {
   printf '%s' "${uuid:24:12}"
 }
 
+# The beginning of my.cnf's hash: which settings a process was started with.
+config_hash() {
+  local hash
+  hash=$(sha256sum <"$CNF")
+  printf '%s' "${hash:0:16}"
+}
+
 secret() {
   local value
   value=$(<"$ACCOUNTS/$1") || give_up $CONFIG_ERROR "the Secret has no $1"
@@ -110,7 +119,7 @@ SQL
 }
 
 initialise() {
-  local sql=$RUN/accounts.sql writable=(--super-read-only=OFF --read-only=OFF --offline-mode=OFF)
+  local sql=$MEMORY/accounts.sql writable=(--super-read-only=OFF --read-only=OFF --offline-mode=OFF)
   state initialising
   rm -rf "$UNFINISHED"
   say "initialising the volume"
@@ -129,7 +138,7 @@ initialise() {
 }
 
 prepare_volume() {
-  rm -f "$RUN/accounts.sql"
+  rm -f "$MEMORY/accounts.sql"
   if [ -d "$DATA" ]; then
     rm -rf "$UNFINISHED"
   elif [ "${SHARDPAIR_FIRST:-}" = 1 ]; then
@@ -148,7 +157,7 @@ supervise() {
   while :; do
     state starting
     # The name of this very process, told to the operator as @@report_user.
-    mysqld --defaults-file="$CNF" --report-user="${boot:0:8}-$(random)" &
+    mysqld --defaults-file="$CNF" --report-user="${boot:0:8}-$(random)-$(config_hash)" &
     child=$!
     state running "$child"
     wait "$child"

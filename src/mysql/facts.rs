@@ -30,7 +30,8 @@ const FACTS: &str = "SELECT @@server_uuid AS server_uuid, @@version AS version, 
   c.host AS source_host, s.service_state AS receiver, s.source_uuid AS source_uuid,
   s.received_transaction_set AS received, s.queueing_transaction AS queueing,
   s.last_error_number AS receiver_errno, s.last_error_message AS receiver_error,
-  timestampdiff(microsecond, greatest(s.last_heartbeat_timestamp, s.last_queued_transaction_end_queue_timestamp), now(6)) AS silent_us,
+  timestampdiff(microsecond, greatest(s.last_heartbeat_timestamp, s.last_queued_transaction_end_queue_timestamp,
+    if(@@performance_schema, s.last_heartbeat_timestamp, s.last_queued_transaction_immediate_commit_timestamp)), now(6)) AS silent_us,
   a.service_state AS applier, w.last_error_number AS coordinator_errno, w.last_error_message AS coordinator_error,
   (SELECT concat(last_error_number, ': ', last_error_message) FROM performance_schema.replication_applier_status_by_worker
     WHERE channel_name='' AND last_error_number<>0 LIMIT 1) AS worker_error,
@@ -121,6 +122,8 @@ fn channel(member: &str, row: &Row) -> Result<Option<Channel>, Error> {
     };
     // While a transaction comes in, nothing says how lately; a silence then ends the connection after replica_net_timeout.
     let receives = receiver == ReceiverState::On && row.get("queueing").is_some_and(|gtid| !gtid.is_empty());
+    // With performance_schema=OFF nothing says when a transaction was queued, only when it was committed, by the source's
+    // clock (seen): there silence is wrong by as much as the clocks differ, and replica_net_timeout is what bounds it.
     let silent_ms = row.get("silent_us").and_then(|v| v.parse::<i64>().ok()).map(|us| us.max(0) as u64 / 1000);
     let coordinator = with_number(row.get("coordinator_errno"), row.get("coordinator_error"));
     let worker = row.get("worker_error").unwrap_or_default().to_owned();

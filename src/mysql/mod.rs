@@ -14,6 +14,7 @@ pub mod replication;
 pub mod role;
 pub mod session;
 pub mod sessions;
+pub mod settings;
 pub mod tail;
 
 pub use error::Error;

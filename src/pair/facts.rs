@@ -61,7 +61,8 @@ pub struct Facts {
     pub server_uuid: String,
     /// `@@version`
     pub version: String,
-    /// Names this mysqld process: made anew by the entry script at each start, `<first 8 of the kernel's boot id>-<random>`.
+    /// Names this mysqld process: made anew by the entry script at each start,
+    /// `<first 8 of the kernel's boot id>-<random>-<first 16 of my.cnf's SHA-256>`.
     pub process: String,
     /// `@@super_read_only`
     pub super_read_only: bool,
@@ -166,6 +167,8 @@ pub struct Member {
     pub pod: Option<Pod>,
     /// uid of its PersistentVolumeClaim, if there is one.
     pub volume: Option<String>,
+    /// Hash of the my.cnf that it should run with; None: not known now.
+    pub config_hash: Option<String>,
     /// Cluster IP of the member's own Service: the address that its peer replicates from.
     pub address: Option<String>,
     /// The way to its mysqld.

@@ -18,6 +18,22 @@ pub enum Mode {
     Solo,
 }
 
+/// What became of changed my.cnf entries on a running member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AppliedSettings {
+    /// The mysqld process that they were applied to.
+    pub process: String,
+    /// Hash of the my.cnf that they come from.
+    pub hash: String,
+    /// Entries that only a restart changes: the member is restarted, standby first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restart_for: Vec<String>,
+    /// Entries that this MySQL doesn't know or refuses: with them it would not start again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+}
+
 /// Who a member is: a pod of the right name with another volume or `server_uuid` has no role (invariant 6).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -35,6 +51,9 @@ pub struct Member {
     /// Seconds behind the primary, in coarse steps (so that a pair at rest writes nothing); shown, decides nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_seconds: Option<i64>,
+    /// my.cnf entries that changed since its process started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<AppliedSettings>,
 }
 
 /// What kind of move is under way, or was the last.

@@ -42,6 +42,8 @@ pub enum Step {
     SwitchOver { from: String, to: String, record: Box<Record> },
     /// Create our schema, the databases and the application's account on the primary.
     Provision { member: String },
+    /// Apply changed my.cnf entries at run time, as far as MySQL can, and note in the record what became of them.
+    ApplySettings { member: String, hash: String },
     /// Enable the EVENTs that replication disabled (primary only).
     EnableEvents { member: String },
     /// Make the pair's spec name these members.
@@ -159,6 +161,8 @@ reasons! {
     CatchingUp,
     /// The standby is proven complete; Sync is recorded.
     ProvingSync,
+    /// Settings that this MySQL refuses: take them out of `spec.mysql.config`.
+    BadSetting,
     /// A planned restart of the standby (new image or settings).
     Updating,
     /// The primary's node is being drained.

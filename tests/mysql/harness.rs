@@ -295,7 +295,9 @@ pub const AS_PRIMARY: OpenAs = OpenAs { ack: true, interleave: Some((2, 1)), sto
 
 /// A and B in Sync: A writable and waiting for B, with the application's account, database `d` and table `d.t`.
 pub async fn pair() -> (Server, Server) {
-    let (a, b) = tokio::join!(Server::start("a"), Server::start("b"));
+    // Once without performance_schema and once with: the facts come from both.
+    let with = [("performance_schema", "ON"), ("performance_schema_instrument", "'%=OFF'")];
+    let (a, b) = tokio::join!(Server::start("a"), Server::start_with("b", &with));
     let (mut on_a, mut on_b) = (a.session().await, b.session().await);
     role::open_primary(&mut on_a, OpenAs { ack: false, ..AS_PRIMARY }, SOON).await.expect("open");
     heartbeat::create_schema(&mut on_a, SOON).await.expect("schema");

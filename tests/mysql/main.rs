@@ -1,3 +1,11 @@
 //! What real MySQL does with our verbs: one file a behaviour, each test with servers of its own.
+mod accounts;
+mod clone;
+mod entry;
+mod facts;
+mod failover;
 mod harness;
 mod session;
+mod sessions;
+mod switchover;
+mod tail;

@@ -77,6 +77,7 @@ impl Runner {
             Step::Clone { member, donor } => self.begin_clone(member, donor).await,
             Step::SwitchOver { from, to, record } => self.switch_over(from, to, record).await,
             Step::Provision { member } => self.provision(record, member).await,
+            Step::ApplySettings { member, hash } => self.apply_settings(member, hash).await,
             Step::EnableEvents { member } => role::enable_events(self.at(member).await?, SLOW).await.map(drop).map_err(failed),
             Step::SetMembers { members } => self.set_members(members).await,
             Step::ClearRequest { annotation } => self.clear_request(annotation).await,

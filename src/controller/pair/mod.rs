@@ -72,6 +72,8 @@ struct Memory {
     said: Option<(Reason, String)>,
     told: Option<Instant>,
     unpublished_move: bool,
+    /// From the first sign of trouble to the slice, of a move whose status doesn't say so yet.
+    gap: Option<Duration>,
     surprises: u32,
     /// The application's Secret, as read last: its version and account.
     app: Option<(String, Credentials)>,

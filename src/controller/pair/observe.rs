@@ -67,6 +67,7 @@ impl Runner {
             pod: Stores::get(&stores.pods, ns, &names::pod(name)).map(|pod| self.pod(name, &pod)),
             volume: Stores::get(&stores.claims, ns, name).filter(|c| c.metadata.deletion_timestamp.is_none()).and_then(|c| c.uid()),
             address,
+            config_hash: Stores::get(&stores.sets, ns, name).and_then(|s| s.annotations().get(names::CONFIG_HASH).cloned()),
             ..Member::default()
         }
     }

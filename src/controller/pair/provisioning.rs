@@ -3,14 +3,14 @@
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
-use super::act::{SLOW, surprise};
+use super::act::{QUICK, SLOW, surprise};
 use super::hands::Surprise;
 use super::{Runner, SECRET_AGE};
 use crate::api::names;
 use crate::controller::stores::Stores;
 use crate::mysql::heartbeat::{self, Outcome};
-use crate::mysql::{Credentials, accounts};
-use crate::pair::record::Record;
+use crate::mysql::{Credentials, accounts, settings};
+use crate::pair::record::{AppliedSettings, Record};
 
 impl Runner {
     /// The application's account, as its Secret says now.
@@ -29,6 +29,20 @@ impl Runner {
     fn databases(&self) -> Vec<String> {
         let cluster = Stores::get(&self.ctx.stores.clusters, &self.namespace, &self.pair.spec.cluster);
         cluster.and_then(|c| c.0.as_ref().ok().map(|c| c.spec.databases.clone())).unwrap_or_default()
+    }
+
+    /// Changed my.cnf entries, on the running process; the record keeps what became of them.
+    pub(super) async fn apply_settings(&mut self, member: &str, hash: &str) -> Result<(), Surprise> {
+        let named = surprise("ApplySettings");
+        let cluster = Stores::get(&self.ctx.stores.clusters, &self.namespace, &self.pair.spec.cluster);
+        let wanted = cluster.and_then(|c| c.0.as_ref().ok().map(|c| c.spec.mysql.config.clone())).unwrap_or_default();
+        let session = self.at(member).await?;
+        let process = session.scalar("SELECT @@report_user", QUICK).await.map_err(&named)?.unwrap_or_default();
+        let outcome = settings::apply(session, &wanted, QUICK).await.map_err(&named)?;
+        let mut record = self.record();
+        record.member_mut(member).settings =
+            Some(AppliedSettings { process, hash: hash.to_owned(), restart_for: outcome.restart_for, refused: outcome.refused });
+        self.write_record(&record).await
     }
 
     /// Names what databases and account are made from; no secret goes into it.

@@ -43,7 +43,8 @@ impl Runner {
             conditions::upsert(&mut status.conditions, said, self.pair.metadata.generation, now);
         }
         status.observed_generation = self.pair.metadata.generation;
-        if self.memory.unpublished_move && self.memory.vip.is_some() && decision.steps.is_empty() {
+        if let (Some(gap), Some(last_move)) = (self.memory.gap.take(), &mut status.last_move) {
+            last_move.seconds = (gap.as_secs_f64() * 1000.0).round() / 1000.0;
             self.memory.unpublished_move = false;
         }
         if status != old

@@ -139,6 +139,7 @@ impl Runner {
             Ok(Ok(_)) => {
                 self.memory.vip = Some((Instant::now(), ip));
                 if let (true, Some(trouble)) = (self.memory.unpublished_move, self.memory.trouble) {
+                    self.memory.gap = Some(trouble.elapsed());
                     self.ctx.metrics.moved(&self.namespace, &name, trouble.elapsed());
                 }
                 Ok(())

@@ -43,7 +43,7 @@ pub(super) fn decide(view: &View) -> Decision {
             volume: member.volume.clone().unwrap_or_default(),
             server_uuid: facts.server_uuid.clone(),
             node: member.pod.as_ref().and_then(|p| p.node.clone()),
-            lag_seconds: None,
+            ..record::Member::default()
         };
     }
     Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Provisioning, format!("{primary} becomes the primary, {standby} its standby"))

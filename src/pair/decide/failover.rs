@@ -40,6 +40,8 @@ fn doubt(view: &View, reason: Reason) -> Option<Decision> {
             Some(step) => Some(step),
             None => Some(Decision::soon(reason, message)),
         },
+        // The standby's silence may become long enough any moment.
+        Reason::OperatorBlind => Some(Decision::soon(reason, message)),
         _ => Some(Decision::wait(reason, message)),
     }
 }

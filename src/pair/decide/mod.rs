@@ -25,7 +25,7 @@ pub use identity::{Identity, identity};
 pub use standby::serving;
 
 use crate::pair::facts::{Facts, Member, Observation};
-use crate::pair::record::Record;
+use crate::pair::record::{AppliedSettings, Record};
 use crate::pair::settings::Settings;
 use crate::pair::step::{Decision, Note, Reason};
 
@@ -94,6 +94,12 @@ fn alarms(view: &View) -> Vec<Note> {
             format!("{} semi-sync clients are connected to {}, the record names one", p.source.clients, view.record.primary),
         ));
     }
+    for known in &view.record.members {
+        if let Some(settings) = view.applied_settings(&known.name).filter(|s| !s.refused.is_empty()) {
+            let message = format!("{}: MySQL refuses {}; take it out of spec.mysql.config", known.name, settings.refused.join(", "));
+            notes.push(Note::new(Reason::BadSetting, message));
+        }
+    }
     for (name, member) in &view.seen.members {
         if let crate::pair::facts::Contact::Refused(error) = &member.contact {
             notes.push(Note::new(Reason::CredentialsRefused, format!("{name}: {error}; restore the operator Secret")));
@@ -133,12 +139,31 @@ impl<'a> View<'a> {
         self.answer(self.record.standby.as_deref()?)
     }
 
+    /// What was applied at run time to the process that answers now.
+    pub fn applied_settings(&self, name: &str) -> Option<&'a AppliedSettings> {
+        let facts = self.seen.members.get(name)?.facts.as_ref()?;
+        self.record.member(name)?.settings.as_ref().filter(|s| s.process == facts.process)
+    }
+
+    /// Does the member run an older pod template, or a setting that only a restart changes?
+    pub fn outdated(&self, name: &str) -> bool {
+        let Some(member) = self.seen.members.get(name) else { return false };
+        let wanted = member.config_hash.as_ref();
+        member.pod.as_ref().is_some_and(|p| p.outdated)
+            || self.applied_settings(name).is_some_and(|s| Some(&s.hash) == wanted && s.refused.is_empty() && !s.restart_for.is_empty())
+    }
+
     /// A copy of the record, one epoch on.
     pub fn next_record(&self) -> Record {
         let mut record = self.record.clone();
         record.epoch += 1;
         record
     }
+}
+
+/// Hash of the my.cnf that the process was started with.
+pub fn started_with(facts: &Facts) -> Option<&str> {
+    facts.process.split('-').nth(2)
 }
 
 /// Is this member writable for clients?

@@ -116,12 +116,12 @@ fn begin(view: &View, reason: Reason, after: Vec<Step>) -> Decision {
 /// A drained node, or new settings that the standby already runs with: the primary hands over.
 fn planned(view: &View) -> Option<Decision> {
     let primary = view.primary()?.pod.as_ref()?;
-    let (_, member) = view.standby()?;
+    let (name, member) = view.standby()?;
     let standby = member.pod.as_ref()?;
-    if primary.terminating || standby.terminating || standby.node_cordoned || standby.outdated {
+    if primary.terminating || standby.terminating || standby.node_cordoned || view.outdated(name) {
         return None;
     }
-    let reason = match (primary.node_cordoned, primary.outdated) {
+    let reason = match (primary.node_cordoned, view.outdated(&view.record.primary)) {
         (true, _) => Reason::Drain,
         (false, true) => Reason::Updating,
         (false, false) => return None,

@@ -188,7 +188,7 @@ fn no_standby(view: &View) -> Option<Decision> {
 
 /// A planned restart: Solo first, so that no commit waits for a standby that is on its way.
 fn update(view: &View, name: &str, member: &Member) -> Option<Decision> {
-    let pod = member.pod.as_ref().filter(|p| p.outdated && !p.terminating)?;
+    let pod = member.pod.as_ref().filter(|p| !p.terminating && view.outdated(name))?;
     let primary = view.primary_answer().filter(|p| open(p))?;
     let kill = Step::KillProcess { member: name.to_owned(), pod_uid: pod.uid.clone() };
     let message = format!("{name} is restarted with its new settings");

@@ -1,6 +1,6 @@
 //! Small corrections at rest. Pure.
 
-use super::{View, open, standby};
+use super::{View, open, standby, started_with};
 use crate::pair::facts::ReceiverState;
 use crate::pair::record::Mode;
 use crate::pair::step::{Decision, Reason, Step};
@@ -18,11 +18,29 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
     if primary.source.waiting > 0 {
         return None;
     }
+    if let Some(decision) = settings(view) {
+        return Some(decision);
+    }
     if primary.events_disabled > 0 {
         let step = Step::EnableEvents { member: name.clone() };
         return Some(Decision::act(vec![step], Reason::Upkeep, format!("EVENTs run on {name}")));
     }
     reverse(view, name)
+}
+
+/// Changed my.cnf entries: at run time where MySQL can; what needs a restart makes the member outdated.
+fn settings(view: &View) -> Option<Decision> {
+    let members = view.record.standby.iter().chain([&view.record.primary]);
+    for name in members {
+        let (Some(facts), Some(member)) = (view.answer(name), view.seen.members.get(name)) else { continue };
+        let Some(wanted) = &member.config_hash else { continue };
+        let applied = view.applied_settings(name).is_some_and(|s| s.hash == *wanted);
+        if started_with(facts) != Some(wanted.as_str()) && !applied {
+            let step = Step::ApplySettings { member: name.clone(), hash: wanted.clone() };
+            return Some(Decision::act(vec![step], Reason::Upkeep, format!("{name} takes its changed settings")));
+        }
+    }
+    None
 }
 
 /// The reverse channel: the primary replicates from its standby too, so that a move or a split finds the link standing.

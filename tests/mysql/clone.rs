@@ -1,0 +1,56 @@
+//! CLONE: the mark, the restart in place, and following the donor afterwards.
+
+use std::time::Duration;
+
+use shardpair::mysql::gtid::GtidSet;
+use shardpair::mysql::{clone, replication, role};
+
+use crate::harness::{SOON, application, count, eventually, pair, replicator};
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_marked_member_becomes_a_copy_and_follows() {
+    let (a, b) = pair().await;
+    let mut app = a.session_as(&application()).await;
+    app.exec("INSERT INTO d.t VALUES (1, 'a', 1)", SOON).await.expect("acknowledged");
+    let (mut on_a, mut on_b) = (a.session().await, b.session().await);
+    role::relax_acks(&mut on_a, SOON).await.expect("Solo");
+    let unmarked = clone::clone_from(&mut on_b, &a.source(), &replicator(), LONG).await.expect_err("not marked");
+    assert!(unmarked.to_string().contains("mark"), "{unmarked}");
+    let before = b.facts().await;
+    clone::mark(&mut on_b, SOON).await.expect("marked");
+    clone::mark(&mut on_b, SOON).await.expect("again");
+    let marked = b.facts().await;
+    assert!(marked.rebuild_marker && marked.super_read_only && !before.rebuild_marker);
+    assert_eq!(marked.executed, before.executed, "the mark is unlogged");
+    assert!(!a.facts().await.rebuild_marker);
+
+    let (donor, mut cloner) = (a.source(), b.session().await);
+    let cloning = tokio::spawn(async move { clone::clone_from(&mut cloner, &donor, &replicator(), LONG).await });
+    let mut seen = String::new();
+    eventually("the statement ends", async || {
+        let list = on_b.rows("SHOW FULL PROCESSLIST", SOON).await.unwrap_or_default();
+        seen.extend(list.iter().filter_map(|row| row.get("Info")));
+        cloning.is_finished()
+    })
+    .await;
+    cloning.await.expect("task").expect("cloned");
+    println!("seen: {:?}", seen.find("CLONE").map(|at| &seen[at..]));
+    assert!(!seen.contains("pässword"), "the password is in the process list");
+    eventually("the marker is gone", async || !b.facts().await.rebuild_marker).await;
+    let after = b.facts().await;
+    assert_ne!(after.process, before.process);
+    assert_eq!(after.server_uuid, before.server_uuid);
+    assert!(after.super_read_only && after.offline_mode && after.cloning.is_none());
+    assert!(a.facts().await.executed.contains(&after.executed) && after.executed != GtidSet::default());
+    let mut on_b = b.session().await;
+    assert_eq!(clone::status(&mut on_b, SOON).await.expect("status").state, "Completed");
+    println!("channel after the clone: {:?}", after.channel);
+
+    on_a.exec("INSERT INTO d.t VALUES (2, 'later', 2)", SOON).await.expect("Solo");
+    role::become_standby(&mut on_b, SOON).await.expect("standby");
+    replication::attach(&mut on_b, &a.source(), &replicator(), true, SOON).await.expect("attach");
+    crate::harness::sync(&mut on_a, &mut on_b).await;
+    assert_eq!(count(&mut on_b, "true").await, 2);
+}
