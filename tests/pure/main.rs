@@ -1,4 +1,5 @@
 //! Tests that need nothing but the code: seconds.
 mod crds;
+mod decisions;
 mod gtid;
 mod validation;
