@@ -54,6 +54,7 @@ fn step(current: &mut Record, step: &Step) -> String {
         Step::Attach { member, source, acker } => format!("attach {member} to {source}{}", if *acker { " as its acker" } else { ", idly" }),
         Step::PointVip { member } => format!("point the VIP at {member}"),
         Step::KillProcess { member, pod_uid } => format!("kill {member} ({pod_uid})"),
+        Step::ShutDown { member } => format!("shut {member} down"),
         Step::SaveTail { member, tail } => format!("save {} of {member}", set(tail)),
         Step::PlaceMarker { member } => format!("mark {member}"),
         Step::Clone { member, donor } => format!("clone {donor} to {member}"),

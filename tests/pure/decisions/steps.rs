@@ -80,6 +80,10 @@ impl World {
             Step::Attach { member, source, acker } => self.attach(member, source, *acker)?,
             Step::PointVip { member } => self.seen.vip.points_to = self.seen.members[member].pod.as_ref().and_then(|p| p.ip.clone()),
             Step::KillProcess { member, pod_uid } => self.kill(member, pod_uid),
+            Step::ShutDown { member } => {
+                self.at(member)?;
+                assert!(!self.body(member).facts.source.enabled, "a source that is shut down releases its waiting commits");
+            }
             Step::SaveTail { member, tail } => {
                 self.at(member)?;
                 self.saved.push((member.clone(), tail.clone()));
