@@ -2,3 +2,6 @@
 mod crds;
 mod gtid;
 mod validation;
+mod manifests;
+mod purity;
+mod cluster_plan;

@@ -128,6 +128,11 @@ fn shrinks(cluster: &Valid, seen: &Seen, members: &[Member]) -> Option<Invalid> 
     })
 }
 
+/// Is the claim smaller than wanted, and not bound yet?
+pub(super) fn waits_for_binding(cluster: &Valid, claim: &Live) -> bool {
+    size(claim).is_some_and(|size| size < cluster.storage.size_bytes) && claim.value["status"]["phase"] != "Bound"
+}
+
 /// Is the claim smaller than wanted, in a class that doesn't let it grow?
 pub(super) fn cannot_grow(cluster: &Valid, seen: &Seen, claim: &Live) -> bool {
     let class = claim.value["spec"]["storageClassName"].as_str().unwrap_or_default();

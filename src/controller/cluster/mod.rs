@@ -29,7 +29,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::watch;
 
-use crate::api::valid::Valid;
+use crate::api::valid::{Invalid, Valid};
 use crate::api::{ShardCluster, ShardPair, names};
 
 /// No pass takes longer; the next one goes on where it stopped.
@@ -58,6 +58,19 @@ pub enum Failed {
 }
 
 impl Failed {
+    /// What no repetition mends: the API server refused an object (a quota, a policy, a webhook).
+    fn for_a_person(&self) -> Option<Invalid> {
+        match self {
+            Self::Api { what, error } => match error.as_ref() {
+                kube::Error::Api(status) if (400..500).contains(&status.code) && ![404, 409, 429].contains(&status.code) => {
+                    Some(Invalid::new("NotApplied", format!("the API server refused to {what}: {}", status.message)))
+                }
+                _ => None,
+            },
+            Self::Slow => None,
+        }
+    }
+
     fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
         move |error| Self::Api { what, error: Box::new(error) }
@@ -166,11 +179,12 @@ async fn pass(cluster: &ShardCluster, ctx: &Context) -> Result<Action, Failed> {
     };
     let parsed = Valid::parse(&cluster);
     let seen = observe::look(ctx, &cluster, parsed.as_ref().ok()).await?;
-    let plan = match parsed {
+    let mut plan = match parsed {
         Ok(valid) => plan::plan(&valid, &seen),
         Err(invalid) => plan::Plan::refused(invalid),
     };
     let applied = apply::carry_out(ctx, &cluster, &plan).await;
+    plan.remarks.extend(applied.as_ref().err().and_then(Failed::for_a_person));
     let status = report::status(&cluster, &seen, &plan, Timestamp::now());
     write::status(ctx, &cluster, status).await?;
     applied?;

@@ -267,6 +267,8 @@ fn pairs(cluster: &Valid, seen: &Seen, plan: &mut Plan) {
 fn volume(cluster: &Valid, seen: &Seen, member: &Member, plan: &mut Plan) {
     match seen.get(Kind::Claim, &member.name) {
         None if member.known => {}
+        // Kubernetes lets only a bound claim grow: later.
+        Some(claim) if checks::waits_for_binding(cluster, claim) => {}
         Some(claim) if checks::cannot_grow(cluster, seen, claim) => plan.remarks.push(Invalid::new(
             "VolumeCannotGrow",
             format!(

@@ -63,9 +63,10 @@ fn ready(shards: i32, pairs: &[ShardPair], seen: &Seen, plan: &Plan) -> Said {
         return Said { reason: reason.to_owned(), ..all };
     }
     let behind = outdated(seen);
-    match behind.is_empty() && plan.actions.is_empty() {
-        true => all,
-        false => Said::new(READY, false, "Updating", format!("members to be brought up to the spec, standbys first: {}", list(&behind))),
+    match (behind.is_empty(), plan.actions.is_empty()) {
+        (true, true) => all,
+        (true, false) => Said::new(READY, false, "Updating", "objects are being brought up to the spec"),
+        (false, _) => Said::new(READY, false, "Updating", format!("members to be brought up to the spec, standbys first: {}", list(&behind))),
     }
 }
 
@@ -88,8 +89,14 @@ fn every(type_: &'static str, what: &str, shards: i32, pairs: &[ShardPair]) -> S
     if missing.is_empty() && unmade == 0 {
         return Said::new(type_, true, "AllPairs", format!("all {} pairs have {what}", pairs.len()));
     }
-    let unmade = if unmade > 0 { format!("{unmade} to be made; ") } else { String::new() };
-    Said::new(type_, false, "SomePairs", format!("{} of {shards} pairs have {what}; {unmade}not yet: {}", pairs.len() - missing.len(), list(&missing)))
+    let mut message = format!("{} of {shards} pairs have {what}", pairs.len() - missing.len());
+    if unmade > 0 {
+        message.push_str(&format!("; {unmade} to be made"));
+    }
+    if !missing.is_empty() {
+        message.push_str(&format!("; not yet: {}", list(&missing)));
+    }
+    Said::new(type_, false, "SomePairs", message)
 }
 
 fn why(type_: &'static str) -> impl Fn(&ShardPair) -> String {
@@ -103,8 +110,5 @@ fn why(type_: &'static str) -> impl Fn(&ShardPair) -> String {
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 8;
     let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
-    match names.len() {
-        0 => "none".to_owned(),
-        _ => format!("{}{more}", names[..names.len().min(SHOWN)].join(", ")),
-    }
+    format!("{}{more}", names[..names.len().min(SHOWN)].join(", "))
 }

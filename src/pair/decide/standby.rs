@@ -34,6 +34,9 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
     if let Some(decision) = update(view, name, member) {
         return Some(decision);
     }
+    if let Some(decision) = leaving(view, name, member) {
+        return Some(decision);
+    }
     let facts = view.standby_answer();
     match facts {
         Some(facts) if serving(view, facts) => proven(view, name, member, facts),
@@ -184,6 +187,21 @@ fn no_standby(view: &View) -> Option<Decision> {
         None => "the pair has no standby".to_owned(),
     };
     Some(Decision::wait(Reason::NoStandby, message))
+}
+
+/// Its pod is being deleted, and its process will be gone any moment: no commit shall wait for it (invariant 2's order).
+fn leaving(view: &View, name: &str, member: &Member) -> Option<Decision> {
+    member.pod.as_ref().filter(|p| p.terminating)?;
+    let message = format!("the pod of {name} is being deleted: {} goes on alone", view.record.primary);
+    if view.record.mode == Mode::Solo {
+        return relax_if_alone(view).or_else(|| Some(Decision::wait(Reason::StandbyTerminating, message)));
+    }
+    view.primary_answer().filter(|p| open(p))?;
+    if view.settings.durability == Durability::Required {
+        return None;
+    }
+    let steps = vec![Step::WriteRecord(Box::new(solo(view))), Step::RelaxAcks { member: view.record.primary.clone() }];
+    Some(Decision::act(steps, Reason::StandbyTerminating, message))
 }
 
 /// A planned restart: Solo first, so that no commit waits for a standby that is on its way.
