@@ -34,6 +34,11 @@ pub fn root() -> &'static Path {
 /// Runs a test in a namespace of its own, with the operator installed. Afterwards, however it ended: faults are healed,
 /// the namespace is removed with all that it holds, and of a failure everything worth knowing is shown.
 pub async fn with_temp_ns(name: &str, test: impl AsyncFnOnce(Client, String)) {
+    with_temp_ns_for(name, TEST, test).await;
+}
+
+/// The same, with another limit to its time.
+pub async fn with_temp_ns_for(name: &str, limit: Duration, test: impl AsyncFnOnce(Client, String)) {
     let _one = ONE.lock().await;
     let client = Client::try_default().await.expect("a cluster: eval \"$(tests/cluster/up --nodes 3)\"");
     cluster::operator_is_installed().await;
@@ -43,7 +48,7 @@ pub async fn with_temp_ns(name: &str, test: impl AsyncFnOnce(Client, String)) {
     object.metadata.name = Some(ns.clone());
     namespaces.create(&PostParams::default(), &object).await.expect("a namespace");
     let begun = Instant::now();
-    let test = AssertUnwindSafe(tokio::time::timeout(TEST, test(client.clone(), ns.clone())));
+    let test = AssertUnwindSafe(tokio::time::timeout(limit, test(client.clone(), ns.clone())));
     let ended = test.catch_unwind().await;
     let failed = !matches!(ended, Ok(Ok(())));
     if failed {
@@ -55,7 +60,7 @@ pub async fn with_temp_ns(name: &str, test: impl AsyncFnOnce(Client, String)) {
     println!("{name}: {:.1} s, {:.1} s with cleaning up", took.as_secs_f64(), begun.elapsed().as_secs_f64());
     match ended {
         Err(panic) => resume_unwind(panic),
-        Ok(Err(_)) => panic!("not done within {TEST:?}"),
+        Ok(Err(_)) => panic!("not done within {limit:?}"),
         Ok(Ok(())) => healed.expect("faults are healed"),
     }
 }

@@ -157,10 +157,15 @@ impl Shop {
         record
     }
 
-    /// The VIP, as the application's account.
+    /// The first shard's VIP, as the application's account.
     pub async fn vip(&self) -> Target {
+        self.vip_of(0).await
+    }
+
+    /// A shard's VIP, as the application's account.
+    pub async fn vip_of(&self, shard: u32) -> Target {
         let services: Api<Service> = Api::namespaced(self.client.clone(), &self.ns);
-        let service = services.get(&format!("{}-0", self.name)).await.expect("the VIP");
+        let service = services.get(&format!("{}-{shard}", self.name)).await.expect("the VIP");
         let ip = service.spec.and_then(|s| s.cluster_ip).expect("an address");
         let (user, password) = self.secret(&format!("{}-app", self.name), "username", "password").await;
         Target { host: ip.parse::<IpAddr>().expect("an address"), port: 3306, user, password, database: "shop".to_owned() }

@@ -227,12 +227,19 @@ impl Log {
 
     /// The longest time between two acknowledged rows (or from the last one to the end).
     pub fn longest_gap(&self) -> Gap {
-        let mut times: Vec<Instant> = self.writes.iter().filter(|w| w.outcome == Outcome::Acked).map(|w| w.ended).collect();
-        times.extend([self.begun.0, self.ended]);
+        self.longest_gap_between(self.begun.0, self.ended)
+    }
+
+    /// The longest of those that end between two moments; one that had begun before counts whole.
+    pub fn longest_gap_between(&self, from: Instant, to: Instant) -> Gap {
+        let acked = self.writes.iter().filter(|w| w.outcome == Outcome::Acked).map(|w| w.ended);
+        let mut times: Vec<Instant> = [self.begun.0, self.ended].into_iter().chain(acked).filter(|at| *at <= to.max(self.begun.0)).collect();
+        times.push(to);
         times.sort();
-        let longest = times.windows(2).max_by_key(|pair| pair[1] - pair[0]).expect("two times at least");
+        let gaps = times.windows(2).filter(|pair| pair[1] >= from);
+        let longest = gaps.max_by_key(|pair| pair[1] - pair[0]).map_or((from, from), |pair| (pair[0], pair[1]));
         let wall = |at: Instant| self.begun.1 + (at - self.begun.0);
-        Gap { from: wall(longest[0]), to: wall(longest[1]), length: longest[1] - longest[0] }
+        Gap { from: wall(longest.0), to: wall(longest.1), length: longest.1 - longest.0 }
     }
 
     /// In one line.
