@@ -14,8 +14,12 @@ pub const SYSTEM: &str = "shardpair-system";
 /// Its pods.
 pub const OPERATOR_LABEL: &str = "app.kubernetes.io/name=shardpair";
 
-/// `helm install`, or an upgrade to this tree's chart; once per run.
+/// `helm install`, or an upgrade to this tree's chart; once per run. For work on the operator itself,
+/// SHARDPAIR_TEST_OPERATOR=outside uses one that runs outside the cluster (`cargo run -- run`), as it is.
 pub async fn operator_is_installed() {
+    if std::env::var("SHARDPAIR_TEST_OPERATOR").is_ok_and(|v| v == "outside") {
+        return;
+    }
     static ONCE: OnceCell<()> = OnceCell::const_new();
     ONCE.get_or_init(install).await;
 }
@@ -44,7 +48,7 @@ pub async fn leader(client: &Client) -> String {
     .await
 }
 
-/// Removes ShardClusters, then the namespace, and waits for the servers to end.
+/// Removes ShardClusters, then the namespace, and waits for the servers to end: the next test needs the processors.
 pub async fn remove_namespace(client: &Client, namespaces: &Api<Namespace>, ns: &str) {
     let clusters: Api<ShardCluster> = Api::namespaced(client.clone(), ns);
     if let Err(error) = clusters.delete_collection(&DeleteParams::default(), &ListParams::default()).await {
@@ -53,10 +57,10 @@ pub async fn remove_namespace(client: &Client, namespaces: &Api<Namespace>, ns: 
     if let Err(error) = namespaces.delete(ns, &DeleteParams::default()).await {
         println!("{ns} not deleted: {error}");
     }
-    eventually("the namespace's end", secs(90), async || match namespaces.get_opt(ns).await {
-        Ok(None) => Ok(()),
-        Ok(Some(left)) => Err(format!("{:?}", left.status.and_then(|s| s.conditions))),
-        Err(error) => Err(error.to_string()),
+    let pods: Api<Pod> = Api::namespaced(client.clone(), ns);
+    eventually("the servers' end", secs(90), async || {
+        let left = pods.list(&ListParams::default()).await.map_err(|e| e.to_string())?;
+        if left.items.is_empty() { Ok(()) } else { Err(format!("{:?}", left.iter().map(|p| p.name_any()).collect::<Vec<_>>())) }
     })
     .await;
 }
