@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use super::{Verdict, View, failover, judge_primary};
 use crate::api::names;
 use crate::pair::facts::{Channel, Facts, ReceiverState};
-use crate::pair::record::{Abandoned, Deposed, Mode, MoveKind, Transition};
+use crate::pair::record::{Abandoned, Mode, MoveKind, Transition};
 use crate::pair::settings::Ack;
 use crate::pair::step::{Decision, Reason, Step};
 
