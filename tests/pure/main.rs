@@ -5,3 +5,4 @@ mod validation;
 mod manifests;
 mod purity;
 mod cluster_plan;
+mod chart;
