@@ -113,7 +113,8 @@ impl Prober {
     pub async fn refresh(&self, limit: Duration) {
         let (before, answering) = {
             let state = self.shared.state.lock().expect("never poisoned");
-            (state.answers, matches!(state.contact, Status::Fine))
+            let late = state.asked.is_some_and(|asked| asked.elapsed() > LATE);
+            (state.answers, matches!(state.contact, Status::Fine) && !late)
         };
         self.shared.poke.notify_one();
         if !answering {

@@ -87,6 +87,28 @@ pub async fn become_standby(session: &mut Session, deadline: Duration) -> Result
     verify(session, "becoming standby", "1 1 0 _ OFF 0", deadline).await
 }
 
+/// Ends the process cleanly: of a standby only, whose source side is off. Returns when nothing listens there any more.
+pub async fn shut_down(session: &mut Session, deadline: Duration) -> Result<(), Error> {
+    if source_enabled(session, deadline).await? {
+        let waiting = super::sessions::commits_waiting(session, deadline).await?;
+        return Err(Error::CommitsWait { member: session.member().to_owned(), doing: "shutting down a semi-sync source".to_owned(), waiting });
+    }
+    session.exec("SET GLOBAL innodb_fast_shutdown=1", deadline).await?;
+    match session.exec("SHUTDOWN", deadline).await {
+        Ok(()) | Err(Error::Broken { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let begun = std::time::Instant::now();
+    // The listener closes early; this session ends with the process.
+    while begun.elapsed() < deadline {
+        match session.scalar("SELECT 1", deadline.saturating_sub(begun.elapsed())).await {
+            Err(error) if error.is_connection() => return Ok(()),
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    Err(timed_out(session, "shutting down", deadline, "it still answers".to_owned()))
+}
+
 /// From now on this member's commits wait for one acknowledgement; seen to be so.
 pub async fn require_acks(session: &mut Session, deadline: Duration) -> Result<(), Error> {
     let sql = format!(

@@ -32,6 +32,8 @@ pub enum Step {
     PointVip { member: String },
     /// End the member's mysqld by SIGKILL: its pod is deleted, the entry script does the rest.
     KillProcess { member: String, pod_uid: String },
+    /// End a standby's mysqld cleanly, as an upgrade needs it. Never a primary: it would release commits that wait.
+    ShutDown { member: String },
     /// Keep the transactions as a readable file before they are undone (invariant 8).
     SaveTail { member: String, tail: GtidSet },
     /// Mark the member's data as not yet replaced.

@@ -1,1 +1,16 @@
-//! tests
+//! The operator on a real Kubernetes with real MySQL servers, from outside: one file a behaviour.
+//!
+//! Needs `eval "$(tests/cluster/up --nodes 3)"`; `tests/run kubernetes` does that. Tests marked `ignore` take minutes
+//! and run with SHARDPAIR_TESTS=all.
+
+mod bad_input;
+mod changes;
+mod failover;
+mod lifecycle;
+mod nodes;
+mod operator;
+mod provisioning;
+mod standby;
+#[allow(dead_code, reason = "the benchmark uses more of it")]
+mod support;
+mod switchover;

@@ -36,7 +36,6 @@ async fn a_marked_member_becomes_a_copy_and_follows() {
     })
     .await;
     cloning.await.expect("task").expect("cloned");
-    println!("seen: {:?}", seen.find("CLONE").map(|at| &seen[at..]));
     assert!(!seen.contains("pässword"), "the password is in the process list");
     eventually("the marker is gone", async || !b.facts().await.rebuild_marker).await;
     let after = b.facts().await;
@@ -50,7 +49,7 @@ async fn a_marked_member_becomes_a_copy_and_follows() {
 
     on_a.exec("INSERT INTO d.t VALUES (2, 'later', 2)", SOON).await.expect("Solo");
     role::become_standby(&mut on_b, SOON).await.expect("standby");
-    replication::attach(&mut on_b, &a.source(), &replicator(), true, SOON).await.expect("attach");
+    replication::attach(&mut on_b, &a.source(), &replicator(), SOON).await.expect("attach");
     crate::harness::sync(&mut on_a, &mut on_b).await;
     assert_eq!(count(&mut on_b, "true").await, 2);
 }

@@ -304,7 +304,7 @@ pub async fn pair() -> (Server, Server) {
     accounts::bootstrap_primary(&mut on_a, &["d".to_owned()], &application(), SOON).await.expect("accounts");
     on_a.exec("CREATE TABLE d.t (id INT PRIMARY KEY, v VARCHAR(20), n INT)", SOON).await.expect("a table");
     role::become_standby(&mut on_b, SOON).await.expect("standby");
-    replication::attach(&mut on_b, &a.source(), &replicator(), true, SOON).await.expect("attach");
+    replication::attach(&mut on_b, &a.source(), &replicator(), SOON).await.expect("attach");
     sync(&mut on_a, &mut on_b).await;
     eventually("the acker is registered", async || facts::read(&mut on_a, SOON).await.expect("facts").source.clients == 1).await;
     (a, b)

@@ -47,7 +47,7 @@ async fn a_switchover_under_writers_loses_no_acknowledged_row() {
     role::open_primary(&mut on_b, role::OpenAs { ack: true, interleave: Some((2, 2)), stop_channel: true }, SOON).await.expect("open B");
     port.store(b.port, Ordering::Relaxed);
     let begun = Instant::now();
-    replication::attach(&mut on_a, &b.source(), &replicator(), true, SOON).await.expect("A follows B");
+    replication::attach(&mut on_a, &b.source(), &replicator(), SOON).await.expect("A follows B");
     let attached = begun.elapsed();
     let ended = sessions::end_application_sessions(&mut on_a, &[&operator().user, &replicator().user], SOON).await.expect("ended");
     role::become_standby(&mut on_a, SOON).await.expect("A is the standby");

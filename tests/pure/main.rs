@@ -1,5 +1,6 @@
 //! Tests that need nothing but the code: seconds.
 mod crds;
+mod decisions;
 mod gtid;
 mod validation;
 mod manifests;

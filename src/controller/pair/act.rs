@@ -19,6 +19,8 @@ use crate::pair::step::{Decision, Next, Step};
 pub(super) const QUICK: Duration = Duration::from_secs(2);
 /// A command that may wait for a thread to stop, or for the ack receiver's tick.
 pub(super) const SLOW: Duration = Duration::from_secs(5);
+/// A clean shutdown takes at most this; a dump thread that is connected holds it up for about 10 s (seen).
+const SHUTDOWN: Duration = Duration::from_secs(30);
 /// So many surprises in a row are followed by another look at once.
 const HASTY: u32 = 3;
 /// How long the proof of Sync may take; commits wait as long.
@@ -72,6 +74,7 @@ impl Runner {
             Step::Attach { member, source, acker } => self.attach(member, source, *acker).await,
             Step::PointVip { member } => self.point_vip(member).await,
             Step::KillProcess { member, pod_uid } => self.delete_pod(member, pod_uid).await,
+            Step::ShutDown { member } => role::shut_down(self.at(member).await?, SHUTDOWN).await.map_err(failed),
             Step::SaveTail { member, tail } => self.save_tail(record, member, tail).await,
             Step::PlaceMarker { member } => self.place_marker(member).await,
             Step::Clone { member, donor } => self.begin_clone(member, donor).await,
@@ -171,7 +174,7 @@ impl Runner {
 
     /// In the background, in a session of its own: it takes as long as the data is large.
     async fn begin_clone(&mut self, member: &str, donor: &str) -> Result<(), Surprise> {
-        if self.clone.as_ref().is_some_and(|c| !c.is_finished()) {
+        if self.clone.as_ref().is_some_and(|c| !c.is_finished()) || self.memory.clones.too_soon() {
             return Ok(());
         }
         let Some(accounts) = self.accounts.clone() else { return Err(Surprise::new("Clone", "no accounts")) };
@@ -184,11 +187,16 @@ impl Runner {
             prober.keep(session.id());
         }
         let (pair, member) = (self.pair.name_any(), member.to_owned());
+        let attempts = self.memory.clones.clone();
+        attempts.begin();
         self.clone = Some(tokio::spawn(async move {
             let begun = std::time::Instant::now();
             let mut session = session;
             match clone::clone_from(&mut session, &donor, &accounts.replication, CLONE).await {
-                Ok(()) => tracing::info!(pair, member, ms = begun.elapsed().as_millis() as u64, "cloned"),
+                Ok(()) => {
+                    attempts.succeeded();
+                    tracing::info!(pair, member, ms = begun.elapsed().as_millis() as u64, "cloned");
+                }
                 Err(error) => tracing::warn!(pair, member, %error, "clone"),
             }
         }));

@@ -72,11 +72,33 @@ struct Memory {
     said: Option<(Reason, String)>,
     told: Option<Instant>,
     unpublished_move: bool,
+    clones: Attempts,
     /// From the first sign of trouble to the slice, of a move whose status doesn't say so yet.
     gap: Option<Duration>,
     surprises: u32,
     /// The application's Secret, as read last: its version and account.
     app: Option<(String, Credentials)>,
+}
+
+/// CLONE drops data before it copies: attempts that fail come at growing distances, 2 s to 5 min.
+#[derive(Clone, Default)]
+struct Attempts(Arc<std::sync::Mutex<(u32, Option<Instant>)>>);
+
+impl Attempts {
+    fn too_soon(&self) -> bool {
+        let (failures, last) = *self.0.lock().expect("never poisoned");
+        let distance = Duration::from_secs(1 << failures.min(8)).min(Duration::from_secs(300));
+        last.is_some_and(|at| at.elapsed() < distance)
+    }
+
+    fn begin(&self) {
+        let mut attempts = self.0.lock().expect("never poisoned");
+        *attempts = (attempts.0 + 1, Some(Instant::now()));
+    }
+
+    fn succeeded(&self) {
+        self.0.lock().expect("never poisoned").0 = 0;
+    }
 }
 
 /// The two accounts of the operator's Secret.
@@ -135,6 +157,7 @@ impl Drop for Runner {
         if let Some(clone) = self.clone.take() {
             clone.abort();
         }
+        self.ctx.metrics.forget(&self.namespace, &self.pair.name_any());
     }
 }
 

@@ -11,7 +11,8 @@ use super::Runner;
 use super::act::{QUICK, SLOW, surprise};
 use super::hands::Surprise;
 use crate::mysql::{facts, replication, role, sessions};
-use crate::pair::record::Record;
+use crate::pair::record::{Mode, Record};
+use crate::pair::settings::Durability;
 
 /// Writes may stand still this long before the old primary gets them back.
 const BUDGET: Duration = Duration::from_secs(1);
@@ -31,11 +32,14 @@ impl Runner {
         replication::wait_executed(session, &last, BUDGET).await.map_err(&named)?;
         replication::stop_drained(session, QUICK).await.map_err(&named)?;
         self.write_record(record).await?;
-        let how = self.open_as(true);
+        let ack = record.mode == Mode::Sync || self.settings.durability == Durability::Required;
+        let how = self.open_as(ack);
         role::open_primary(self.at(to).await?, how, QUICK).await.map_err(&named)?;
         self.point_vip(to).await?;
         // The ordinary rules would do the rest; done here, no write waits for the next pass.
-        self.attach(from, to, true).await?;
+        if record.mode == Mode::Sync {
+            self.attach(from, to, true).await?;
+        }
         let Some(accounts) = self.accounts.clone() else { return Ok(()) };
         tokio::time::sleep(DATA_PLANE).await;
         let keep = [accounts.operator.user.as_str(), accounts.replication.user.as_str()];

@@ -141,7 +141,8 @@ impl<'a> View<'a> {
 
     /// What was applied at run time to the process that answers now.
     pub fn applied_settings(&self, name: &str) -> Option<&'a AppliedSettings> {
-        let facts = self.seen.members.get(name)?.facts.as_ref()?;
+        // Only of a process that answers: the last words of one that was restarted for its settings say nothing of the next.
+        let facts = self.answer(name)?;
         self.record.member(name)?.settings.as_ref().filter(|s| s.process == facts.process)
     }
 

@@ -3,7 +3,7 @@
 use super::{FRESH_MS, Verdict, View, failover, judge_primary, open, standby};
 use crate::api::names;
 use crate::pair::facts::Facts;
-use crate::pair::record::MoveKind;
+use crate::pair::record::{Mode, MoveKind};
 use crate::pair::step::{Decision, Reason, Step};
 
 /// A standby that is this far behind in applying isn't switched to, seconds: the writes would stop for as long.
@@ -105,6 +105,11 @@ fn begin(view: &View, reason: Reason, after: Vec<Step>) -> Decision {
     moved.transition = None;
     // The old primary stops with everything applied on the new one, and waits to be its acker: Sync holds (invariant 2).
     moved.standby_boot = view.primary().and_then(failover::boot_of);
+    if view.primary().is_some_and(|p| p.pod.as_ref().is_some_and(|p| p.outdated)) {
+        // It may run an older MySQL, which can't follow a newer one: it is restarted first.
+        moved.mode = Mode::Solo;
+        moved.standby_boot = None;
+    }
     let mut steps = vec![
         Step::WriteRecord(Box::new(record)),
         Step::SwitchOver { from: from.clone(), to: to.clone(), record: Box::new(moved) },

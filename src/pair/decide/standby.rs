@@ -34,9 +34,12 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
     if let Some(decision) = update(view, name, member) {
         return Some(decision);
     }
+    if let Some(decision) = leaving(view, name, member) {
+        return Some(decision);
+    }
     let facts = view.standby_answer();
     match facts {
-        Some(facts) if serving(view, facts) => proven(view, name, member, facts),
+        Some(facts) if serving(view, facts) => deaf(view, name).or_else(|| proven(view, name, member, facts)),
         Some(facts) => lost(view, name, member).or_else(|| Some(attach(view, name, facts))),
         None => lost(view, name, member).or_else(|| away(view, name, member)),
     }
@@ -139,6 +142,22 @@ fn lost(view: &View, name: &str, member: &Member) -> Option<Decision> {
     Some(Decision::act(steps, Reason::StandbyLost, format!("{name} has been away for {} ms: {} goes on alone", member.not_serving_ms, view.record.primary)))
 }
 
+/// It looks well, and acknowledges nothing: its disk is full, or an acknowledgement got lost. Commits don't wait longer for
+/// that than for a standby that is gone.
+fn deaf(view: &View, name: &str) -> Option<Decision> {
+    let primary = view.primary_answer().filter(|p| p.source.waiting > 0)?;
+    let stalled_ms = view.primary()?.beat.pending_ms?;
+    if view.record.mode == Mode::Solo || stalled_ms < view.settings.solo_after_ms || !primary.source.enabled {
+        return None;
+    }
+    if view.settings.durability == Durability::Required {
+        return Some(Decision::wait(Reason::WritesStalled, format!("{name} has acknowledged nothing for {stalled_ms} ms: is its disk full?")));
+    }
+    let steps = vec![Step::WriteRecord(Box::new(solo(view))), Step::RelaxAcks { member: view.record.primary.clone() }];
+    let message = format!("{name} has acknowledged nothing for {stalled_ms} ms (is its disk full?): {} goes on alone", view.record.primary);
+    Some(Decision::act(steps, Reason::StandbyLost, message))
+}
+
 /// It doesn't answer.
 fn away(view: &View, name: &str, member: &Member) -> Option<Decision> {
     if let (Contact::Silent { for_ms }, Some(pod)) = (&member.contact, &member.pod)
@@ -186,14 +205,37 @@ fn no_standby(view: &View) -> Option<Decision> {
     Some(Decision::wait(Reason::NoStandby, message))
 }
 
+/// Its pod is being deleted, and its process will be gone any moment: no commit shall wait for it (invariant 2's order).
+fn leaving(view: &View, name: &str, member: &Member) -> Option<Decision> {
+    member.pod.as_ref().filter(|p| p.terminating)?;
+    let message = format!("the pod of {name} is being deleted: {} goes on alone", view.record.primary);
+    if view.record.mode == Mode::Solo {
+        return relax_if_alone(view).or_else(|| Some(Decision::wait(Reason::StandbyTerminating, message)));
+    }
+    view.primary_answer().filter(|p| open(p))?;
+    if view.settings.durability == Durability::Required {
+        return None;
+    }
+    let steps = vec![Step::WriteRecord(Box::new(solo(view))), Step::RelaxAcks { member: view.record.primary.clone() }];
+    Some(Decision::act(steps, Reason::StandbyTerminating, message))
+}
+
 /// A planned restart: Solo first, so that no commit waits for a standby that is on its way.
 fn update(view: &View, name: &str, member: &Member) -> Option<Decision> {
     let pod = member.pod.as_ref().filter(|p| !p.terminating && view.outdated(name))?;
     let primary = view.primary_answer().filter(|p| open(p))?;
     let kill = Step::KillProcess { member: name.to_owned(), pod_uid: pod.uid.clone() };
+    // A newer MySQL doesn't take over the redo log of an older one that was killed.
+    let mut restart = vec![kill];
+    if let Some(facts) = view.answer(name).filter(|_| pod.outdated) {
+        restart.insert(0, Step::ShutDown { member: name.to_owned() });
+        if facts.source.enabled {
+            restart.insert(0, Step::CloseStandby { member: name.to_owned() });
+        }
+    }
     let message = format!("{name} is restarted with its new settings");
     if view.settings.durability == Durability::Required {
-        return Some(Decision::act(vec![kill], Reason::Updating, message));
+        return Some(Decision::act(restart, Reason::Updating, message));
     }
     if view.record.mode == Mode::Sync {
         return Some(Decision::act(vec![Step::WriteRecord(Box::new(solo(view)))], Reason::Updating, message));
@@ -201,7 +243,7 @@ fn update(view: &View, name: &str, member: &Member) -> Option<Decision> {
     if primary.source.enabled {
         return relax_if_alone(view);
     }
-    Some(Decision::act(vec![kill], Reason::Updating, message))
+    Some(Decision::act(restart, Reason::Updating, message))
 }
 
 /// It answers and isn't (fully) a standby yet.

@@ -1,0 +1,161 @@
+//! What must hold of any decision, whatever was seen. Numbers are the invariants of docs/failover.md.
+
+use shardpair::pair::decide::{FRESH_MS, HUNG_MS, Identity, identity, open, serving, View};
+use shardpair::pair::facts::{Contact, Facts, Observation, ReceiverState};
+use shardpair::pair::record::{Mode, MoveKind, Rebuild, RebuildPhase, Record};
+use shardpair::pair::settings::{Ack, Durability, Settings};
+use shardpair::pair::step::{Decision, Reason, Step};
+
+/// One decision, held against the laws.
+pub struct Case<'a> {
+    pub record: &'a Record,
+    pub settings: &'a Settings,
+    pub seen: &'a Observation,
+    pub now: jiff::Timestamp,
+}
+
+impl Case<'_> {
+    fn answer(&self, record: &Record, name: &str) -> Option<&Facts> {
+        let member = self.seen.members.get(name)?;
+        let known = member.facts_age_ms <= FRESH_MS && member.contact == Contact::Answering;
+        (known && identity(record, member, name) == Identity::Match).then_some(member.facts.as_ref()?)
+    }
+
+    /// Every law that the decision breaks.
+    pub fn broken(&self, decision: &Decision) -> Vec<String> {
+        let mut broken = Vec::new();
+        let mut current = self.record.clone();
+        let mut before: Option<&Step> = None;
+        if self.settings.paused && !decision.steps.is_empty() {
+            broken.push("a paused pair has steps".into());
+        }
+        if !decision.steps.is_empty() && self.record.provisioned() && self.newer_epoch() {
+            broken.push("8: a member has seen a newer epoch than the record, and something is touched".into());
+        }
+        for step in &decision.steps {
+            self.step(&current, before, step, &mut broken);
+            match step {
+                Step::WriteRecord(new) => {
+                    self.write(&current, before, new, &mut broken);
+                    current = (**new).clone();
+                }
+                Step::SwitchOver { record: new, .. } => current = (**new).clone(),
+                _ => {}
+            }
+            before = Some(step);
+        }
+        if decision.steps.is_empty() && decision.note.reason == Reason::InSync && !self.well() {
+            broken.push("InSync is said and not all is well".into());
+        }
+        broken
+    }
+
+    fn newer_epoch(&self) -> bool {
+        [Some(&self.record.primary), self.record.standby.as_ref()].into_iter().flatten().any(|n| self.answer(self.record, n).is_some_and(|f| f.epoch > Some(self.record.epoch)))
+    }
+
+    /// Is all that "InSync" promises so?
+    fn well(&self) -> bool {
+        let view = View { record: self.record, settings: self.settings, seen: self.seen, now: self.now };
+        let (Some(primary), Some(standby)) = (view.primary_answer(), view.standby_answer()) else { return false };
+        let held = self.seen.members[&self.record.primary].beat.held_by_lock && self.seen.members[&self.record.primary].beat.pending_ms > Some(5_000);
+        self.record.mode == Mode::Sync && open(primary) && primary.source.enabled && serving(&view, standby) && !held
+    }
+
+    fn step(&self, current: &Record, before: Option<&Step>, step: &Step, broken: &mut Vec<String>) {
+        let mut law = |holds: bool, text: &str| {
+            if !holds {
+                broken.push(format!("{text}: {step:?}"));
+            }
+        };
+        let alone = current.mode == Mode::Solo && self.settings.durability == Durability::Preferred;
+        let standby = current.standby.as_deref();
+        match step {
+            Step::RelaxAcks { member } if *member == current.primary => law(alone, "2: acks are relaxed and Solo isn't recorded, or durability is Required"),
+            Step::RelaxAcks { member } => law(current.transition.as_ref().is_some_and(|t| t.to == *member), "2: acks are relaxed on a member that nobody promotes"),
+            Step::OpenPrimary { member, ack } => {
+                law(*member == current.primary && current.transition.is_none(), "6: a member is opened that isn't the recorded primary");
+                law(*ack || alone, "1: opened without acks, and Solo isn't recorded, or durability is Required");
+                law(self.answer(current, member).is_some(), "6: opened without being who the record says");
+            }
+            Step::PointVip { member } => law(*member == current.primary && current.transition.is_none(), "10: the VIP goes to a member that isn't the recorded primary"),
+            Step::Attach { member, source, acker: true } => {
+                law(standby == Some(member) && *source == current.primary, "1: an acker that isn't the recorded standby");
+                law(current.deposed.as_ref().is_none_or(|d| d.member != *member), "9: a deposed member is attached");
+                law(current.rebuild.as_ref().is_none_or(|r| r.member != *member), "9: a member that is being rebuilt is attached");
+            }
+            Step::Attach { member, source, acker: false } => {
+                law(*member == current.primary && standby == Some(source), "9: a reverse channel from somewhere else");
+                law(current.mode == Mode::Sync, "9: a reverse channel in Solo");
+            }
+            Step::CloseStandby { member } => law(*member != current.primary, "6: the primary is closed"),
+            Step::Clone { member, donor } => {
+                law(current.rebuild.as_ref().is_some_and(|r| r.member == *member && r.phase == RebuildPhase::Cloning), "8: a clone that isn't recorded");
+                law(*donor == current.primary && *member != current.primary, "8: a clone from a member that isn't the primary");
+            }
+            Step::PlaceMarker { member } => law(current.rebuild.as_ref().is_some_and(|r| r.member == *member), "8: a mark that isn't recorded"),
+            Step::SwitchOver { from, to, record } => {
+                law(matches!(before, Some(Step::WriteRecord(_))), "a switchover that isn't recorded as begun");
+                law(current.transition.as_ref().is_some_and(|t| t.kind == MoveKind::Switchover && t.to == *to), "a switchover that isn't recorded as begun");
+                law(*from == current.primary && record.primary == *to && record.epoch > current.epoch, "a switchover from or to somebody else");
+                law(current.mode == Mode::Sync && record.standby.as_deref() == Some(from), "3: a switchover that isn't from Sync");
+            }
+            Step::KillProcess { member, pod_uid } => {
+                let seen = &self.seen.members[member];
+                law(seen.pod.as_ref().is_some_and(|p| p.uid == *pod_uid), "a kill of another pod");
+                let hung = matches!(seen.contact, Contact::Silent { for_ms } if for_ms >= HUNG_MS);
+                law(*member != current.primary || hung, "a primary is killed that hasn't hung");
+            }
+            _ => {}
+        }
+    }
+
+    fn write(&self, old: &Record, before: Option<&Step>, new: &Record, broken: &mut Vec<String>) {
+        let mut law = |holds: bool, text: &str| {
+            if !holds {
+                broken.push(format!("{text}: {old:?} -> {new:?}"));
+            }
+        };
+        law(new.epoch >= old.epoch, "the epoch falls");
+        law(new.epoch > old.epoch || (new.primary == old.primary && new.mode == old.mode), "role or mode change and the epoch doesn't");
+        if !old.provisioned() {
+            return;
+        }
+        if old.mode == Mode::Solo && new.mode == Mode::Sync {
+            let proven = matches!(before, Some(Step::ProveSync { primary, standby }) if *primary == new.primary && Some(standby) == new.standby.as_ref());
+            law(proven, "2: Sync is recorded and wasn't proven");
+        }
+        if old.standby_boot != new.standby_boot && new.mode == Mode::Sync {
+            law(matches!(before, Some(Step::ProveSync { .. })), "3: another boot is taken for the one of Sync, unproven");
+        }
+        if old.primary != new.primary {
+            law(old.transition.as_ref().is_some_and(|t| t.kind != MoveKind::Switchover && t.to == new.primary), "4: another primary without a transition");
+            let fenced = self.answer(old, &new.primary).is_some_and(|f| f.channel.as_ref().is_none_or(|c| c.receiver == ReceiverState::Off && f.executed.contains(&c.received)));
+            law(fenced, "4, 5: another primary that isn't fenced and drained");
+            law(new.mode == Mode::Solo, "2: a promoted member is said to be in Sync");
+            law(new.deposed.as_ref().is_some_and(|d| d.member == old.primary), "8: the old primary isn't deposed");
+        }
+        let failover = |r: &Record| r.transition.as_ref().is_some_and(|t| t.kind == MoveKind::Failover);
+        if failover(new) && !failover(old) {
+            law(old.mode == Mode::Sync, "3: a failover begins from Solo");
+            let name = old.standby.as_deref().unwrap_or("");
+            let boot = self.seen.members.get(name).and_then(|m| Some(format!("{}/{}", m.pod.as_ref()?.node_boot.as_deref()?, m.facts.as_ref()?.process.split('-').next()?)));
+            law(self.answer(old, name).is_some(), "3: a failover begins to a standby that doesn't answer, or is another");
+            law(self.settings.ack == Ack::Flushed || boot.is_some() && boot == old.standby_boot, "3: a failover begins to a standby that has rebooted");
+        }
+        self.undone(old, before, new, &mut law);
+    }
+
+    /// 8: nothing is undone that wasn't saved.
+    fn undone(&self, old: &Record, before: Option<&Step>, new: &Record, law: &mut impl FnMut(bool, &str)) {
+        let Some(Rebuild { member, phase: RebuildPhase::Marking, .. }) = new.rebuild.as_ref().filter(|_| old.rebuild != new.rebuild) else { return };
+        let unknown = new.member(member).is_none_or(|m| m.volume.is_empty());
+        let (Some(there), Some(primary)) = (self.answer(old, member), self.answer(old, &old.primary)) else { return };
+        let tail = there.executed.subtract(&primary.executed).without_source(&primary.server_uuid);
+        let saved = matches!(before, Some(Step::SaveTail { member: of, .. }) if of == member);
+        law(unknown || tail.is_empty() || saved, "8: a tail is undone that wasn't saved");
+        law(unknown || old.abandoned.iter().all(|a| a.member != *member) || self.seen.requests.discard_tail.as_deref() == Some(member) || tail.is_empty(), "8: an abandoned tail is undone without a person's word");
+        let same_process = old.deposed.as_ref().is_some_and(|d| d.member == *member && d.process.as_ref().is_none_or(|p| *p == there.process));
+        law(!same_process, "9: a tail is read from the process that was deposed");
+    }
+}

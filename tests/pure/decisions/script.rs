@@ -1,0 +1,318 @@
+//! The text form of a scenario: one thing that happens a line, `---` and what the operator decides below it.
+//!
+//! `# …` tells the story. `pair new|sync [required] [flushed] [replace after 60s]` begins it. `<member>: <what>, <what>`
+//! changes the world, see [`World::change`]. `decide` shows a decision, `apply [n]` carries it out (n steps of it), `run`
+//! goes on until the pair rests, `interrupt` runs it once for every place where the operator can be killed.
+
+use std::fmt::Write;
+
+use shardpair::pair::decide::decide;
+use shardpair::pair::facts::{Contact, ReceiverState};
+use shardpair::pair::record::{AppliedSettings, Record};
+use shardpair::pair::settings::{Ack, Durability};
+use shardpair::pair::step::{Decision, Next};
+
+use super::law::Case;
+use super::show;
+use super::steps::Stopped;
+use super::world::{World, gtids, uuid_of};
+
+/// Passes after which a pair that still finds something to do is said never to rest.
+const MANY: usize = 40;
+
+fn ms(text: &str) -> u64 {
+    let text = text.trim();
+    match text.strip_suffix("ms") {
+        Some(n) => n.parse().unwrap_or_else(|_| panic!("a time: {text}")),
+        None => text.strip_suffix('s').and_then(|n| n.parse::<u64>().ok()).unwrap_or_else(|| panic!("a time: {text}")) * 1000,
+    }
+}
+
+impl World {
+    /// One line of a story; what it shows.
+    pub fn tell(&mut self, line: &str) -> String {
+        if let Some((name, what)) = line.split_once(": ").filter(|(name, _)| name.starts_with('m') && !name.contains(' ')) {
+            what.split(", ").for_each(|change| self.change(name, change));
+            self.settle();
+            return String::new();
+        }
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "pair" => *self = begin(rest),
+            "wait" => self.wait(ms(rest)),
+            "write" => self.write(rest.parse().expect("write <n>")),
+            "cordon" | "uncordon" => {
+                for pod in self.seen.members.values_mut().filter_map(|m| m.pod.as_mut()).filter(|p| p.node.as_deref() == Some(rest)) {
+                    pod.node_cordoned = word == "cordon";
+                }
+            }
+            "request" => self.request(rest),
+            "set" => self.set(rest),
+            "new-operator" => self.new_operator(),
+            "switchover-fails-at" => self.switchover_fails_at = rest.parse().ok(),
+            "decide" => return show::decision(None, &self.record, &self.decide()),
+            "apply" => return self.pass(None, rest.parse().ok()).1,
+            "run" => return self.run(),
+            "interrupt" => return self.interrupt(),
+            "show" => return show::state(self),
+            other => panic!("no such line: {other}"),
+        }
+        self.settle();
+        String::new()
+    }
+
+    fn request(&mut self, what: &str) {
+        let (kind, member) = what.split_once(' ').expect("request <kind> <member>");
+        let requests = &mut self.seen.requests;
+        let field = match kind {
+            "switchover-to" => &mut requests.switchover_to,
+            "promote-with-data-loss" => &mut requests.promote_with_data_loss,
+            "replace" => &mut requests.replace,
+            "rebuild" => &mut requests.rebuild,
+            "discard-tail" => &mut requests.discard_tail,
+            other => panic!("no request {other}"),
+        };
+        *field = Some(member.to_owned());
+    }
+
+    fn set(&mut self, what: &str) {
+        match what {
+            "paused" => self.settings.paused = true,
+            "unpaused" => self.settings.paused = false,
+            "durability required" => self.settings.durability = Durability::Required,
+            "durability preferred" => self.settings.durability = Durability::Preferred,
+            "ack flushed" => self.settings.ack = Ack::Flushed,
+            "unprovisioned" => self.seen.unprovisioned = true,
+            "record-lost" => self.record = Record::default(),
+            "no-standby" => self.record.standby = None,
+            "foreign slice" => self.seen.vip.foreign = vec!["shop-abc".into()],
+            other => match other.split_once(' ') {
+                Some(("replace-after", time)) => self.settings.replace_after_ms = Some(ms(time)),
+                Some(("epoch", n)) => self.record.epoch = n.parse().expect("an epoch"),
+                Some(("failovers", n)) => self.record.recent_failovers = (0..n.parse().expect("a number")).map(|_| k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime(self.now)).collect(),
+                _ => panic!("no such setting: {other}"),
+            },
+        }
+    }
+
+    /// `m0: dies`, `m1: has A:1-118`, …
+    pub fn change(&mut self, name: &str, what: &str) {
+        let (word, rest) = what.split_once(' ').unwrap_or((what, ""));
+        if self.change_body(name, word, rest) || self.change_facts(name, word, rest) {
+            return;
+        }
+        let member = self.seen.members.get_mut(name).unwrap_or_else(|| panic!("no member {name}"));
+        let pod = member.pod.as_mut();
+        match (word, rest) {
+            ("volume", id) => member.volume = Some(id.to_owned()),
+            ("terminating", _) => pod.expect("a pod").terminating = true,
+            ("outdated", _) => pod.expect("a pod").outdated = true,
+            ("waiting", why) => pod.expect("a pod").waiting = why.to_owned(),
+            ("config", hash) => member.config_hash = Some(hash.to_owned()),
+            ("refuses", error) => member.contact = Contact::Refused(error.to_owned()),
+            ("contact", "never") => (member.contact, member.facts) = (Contact::Never, None),
+            ("contact", "broken") => member.contact = Contact::Broken { for_ms: 70, refused: false },
+            ("held-by-lock", time) => (member.beat.held_by_lock, member.beat.pending_ms) = (true, Some(ms(time))),
+            ("writes-fail", time) => member.beat.failing = Some(("1114: The table is full".into(), ms(time))),
+            ("writes-hang", time) => member.beat.pending_ms = Some(ms(time)),
+            _ => panic!("{name}: no such change: {what}"),
+        }
+        if matches!(word, "held-by-lock" | "writes-hang") {
+            self.body(name).stuck = true;
+        }
+    }
+
+    fn change_body(&mut self, name: &str, word: &str, rest: &str) -> bool {
+        match (word, rest) {
+            ("dies", _) => self.die(name, false),
+            ("is", "killed") => self.die(name, true),
+            ("returns", _) => {
+                if !self.body(name).alive {
+                    self.boot(name);
+                    self.new_pod(name);
+                }
+            }
+            ("hangs", _) => self.body(name).hung = true,
+            ("unseen", _) => self.body(name).unseen = true,
+            ("cut", "off") => (self.body(name).unseen, self.body(name).unlinked) = (true, true),
+            ("unlinked", _) => self.body(name).unlinked = true,
+            ("heals", _) => {
+                let body = self.body(name);
+                (body.hung, body.unseen, body.unlinked, body.stuck, body.deaf) = (false, false, false, false, false);
+            }
+            ("reboots", _) => {
+                self.body(name).kernel += 1;
+                let boot = format!("boot{}", self.body(name).kernel);
+                // The relay log wasn't flushed: what was received and not applied is gone.
+                let facts = &mut self.body(name).facts;
+                if let Some(channel) = &mut facts.channel {
+                    channel.received = channel.received.intersection(&facts.executed);
+                }
+                self.boot(name);
+                self.seen.members.get_mut(name).and_then(|m| m.pod.as_mut()).expect("a pod").node_boot = Some(boot);
+            }
+            ("deaf", _) => self.body(name).deaf = true,
+            ("new-pod", _) => {
+                self.boot(name);
+                self.new_pod(name);
+            }
+            ("receiver-error", error) => self.body(name).refused = Some(error.to_owned()),
+            ("refused-setting", entry) => {
+                let (process, hash) = (self.body(name).facts.process.clone(), self.seen.members[name].config_hash.clone().unwrap_or_default());
+                self.record.member_mut(name).settings = Some(AppliedSettings { process, hash, refused: vec![entry.to_owned()], ..AppliedSettings::default() });
+            }
+            ("strangers", n) => self.body(name).strangers = n.parse().expect("a number"),
+            ("clone-dies", _) => {
+                self.body(name).cloning = None;
+                self.boot(name);
+            }
+            ("applier-breaks", error) => self.body(name).breaks = Some(error.to_owned()),
+            ("applier-repaired", _) => self.body(name).breaks = None,
+            _ => return false,
+        }
+        true
+    }
+
+    fn change_facts(&mut self, name: &str, word: &str, rest: &str) -> bool {
+        let Some(body) = self.bodies.get_mut(name) else { return false };
+        let facts = &mut body.facts;
+        match (word, rest) {
+            ("has", set) => facts.executed = gtids(set),
+            ("purged", set) => facts.purged = gtids(set),
+            ("received", set) => facts.channel.as_mut().expect("a channel").received = gtids(set),
+            ("receiver", "off") => facts.channel.as_mut().expect("a channel").receiver = ReceiverState::Off,
+            ("source", host) => facts.channel.as_mut().expect("a channel").source_host = format!("svc-{host}"),
+            ("applier-error", error) => {
+                let channel = facts.channel.as_mut().expect("a channel");
+                (channel.applier_running, channel.applier_error) = (false, error.to_owned());
+                channel.received = gtids("B:1");
+                body.breaks = Some(error.to_owned());
+            }
+            ("applier", "off") => facts.channel.as_mut().expect("a channel").applier_running = false,
+            ("acks", "off") => (facts.source.enabled, facts.source.on) = (false, false),
+            ("writable", _) => (facts.super_read_only, facts.offline_mode) = (false, false),
+            ("server", letter) => facts.server_uuid = uuid_of(letter.chars().next().expect("a letter")),
+            ("epoch", "none") => facts.epoch = None,
+            ("epoch", n) => facts.epoch = n.parse().ok(),
+            ("lag", time) => facts.lag_seconds = Some(ms(time) as i64 / 1000),
+            ("events-disabled", n) => facts.events_disabled = n.parse().expect("a number"),
+            ("wait-count", n) => facts.source.wait_count = n.parse().expect("a number"),
+            _ => return false,
+        }
+        true
+    }
+
+    pub fn decide(&self) -> Decision {
+        let decision = decide(&self.record, &self.settings, &self.seen, self.now);
+        let case = Case { record: &self.record, settings: &self.settings, seen: &self.seen, now: self.now };
+        let broken = case.broken(&decision);
+        assert!(broken.is_empty(), "{}\ndecided: {decision:?}\nseen: {:#?}", broken.join("\n"), self.seen);
+        decision
+    }
+
+    /// Observe, decide, act; false: there was nothing to do.
+    pub fn pass(&mut self, number: Option<usize>, fuel: Option<u32>) -> (bool, String) {
+        let decision = self.decide();
+        let mut text = show::decision(number, &self.record, &decision);
+        let before = (self.record.clone(), self.seen.clone(), self.settings.clone());
+        self.fuel = fuel.or(self.fuel);
+        match self.act(&decision) {
+            Ok(()) => {}
+            Err(Stopped::Surprise(why)) => {
+                let _ = writeln!(text, "     surprise: {why}");
+            }
+            Err(Stopped::Killed) => text.push_str("     the operator is killed\n"),
+        }
+        if fuel.is_some() {
+            self.fuel = None;
+        }
+        self.settle();
+        if let Some(lost) = self.lost_writes() {
+            let _ = writeln!(text, "!!! ACKNOWLEDGED WRITES ARE LOST: {}", show::set(&lost));
+        }
+        // Something that is expected any moment, and nothing came: at rest.
+        let still = before.0 == self.record && before.1 == self.seen && before.2 == self.settings;
+        (!(still && (decision.steps.is_empty() || decision.next != Next::Now)), text)
+    }
+
+    /// Passes until it rests.
+    pub fn run(&mut self) -> String {
+        let mut text = String::new();
+        for number in 1..=MANY {
+            let quiet = text.rsplit_once(". ").map(|(_, last)| last.to_owned());
+            let (busy, told) = self.pass(Some(number), None);
+            // The same once more, while the world settles: said once.
+            if told.split_once(". ").map(|(_, this)| this) != quiet.as_deref() || told.lines().count() > 1 {
+                text.push_str(&told);
+            }
+            if self.fuel == Some(0) {
+                return text;
+            }
+            if !busy {
+                return text + &show::state(self);
+            }
+        }
+        text + "!!! IT NEVER RESTS\n"
+    }
+
+    /// The same, with the operator killed after each of its steps in turn: where does it end?
+    fn interrupt(&mut self) -> String {
+        let begun = self.clone();
+        let text = self.run();
+        let steps = self.spent - begun.spent;
+        let mut ends: Vec<(String, Vec<String>)> = Vec::new();
+        let mut wrong = String::new();
+        for killed_after in 0..steps {
+            let mut other = begun.clone();
+            other.fuel = Some(killed_after);
+            other.run();
+            other.new_operator();
+            let mut last = other.run();
+            // What a new operator must see again takes a moment.
+            other.wait(4_000);
+            last.push_str(&other.run());
+            if last.contains("!!!") {
+                let _ = writeln!(wrong, "!!! KILLED AFTER {killed_after} STEPS:\n{last}");
+            }
+            let end = other.end();
+            match ends.iter_mut().find(|(known, _)| *known == end) {
+                Some((_, after)) => after.push(killed_after.to_string()),
+                None => ends.push((end, vec![killed_after.to_string()])),
+            }
+        }
+        let told: String = match ends.as_slice() {
+            [(end, _)] if *end == self.end() => format!("~ the operator killed after any of its {steps} steps, another one begun: the same end\n"),
+            _ => ends.iter().map(|(end, after)| format!("~ killed after {} steps: {end}\n", after.join(", "))).collect(),
+        };
+        text + &told + &wrong
+    }
+
+    /// What an interrupted move must have in common with one that wasn't.
+    fn end(&self) -> String {
+        let r = &self.record;
+        let open: Vec<&String> = self.bodies.iter().filter(|(_, b)| b.alive && !b.facts.super_read_only).map(|(n, _)| n).collect();
+        let reason = self.decide().note.reason;
+        let abandoned: Vec<&str> = r.abandoned.iter().map(|a| a.member.as_str()).collect();
+        let open: Vec<&str> = open.into_iter().map(String::as_str).collect();
+        let mut text = format!("{} {:?}, standby {}, open: {}; {}", r.primary, r.mode, r.standby.as_deref().unwrap_or("none"), open.join(", "), reason.as_str());
+        if let Some(t) = &r.transition {
+            let _ = write!(text, ", {:?} under way", t.kind);
+        }
+        if !abandoned.is_empty() {
+            let _ = write!(text, ", abandoned {}", abandoned.join(", "));
+        }
+        text
+    }
+}
+
+fn begin(how: &str) -> World {
+    let mut world = if how.starts_with("sync") { World::in_sync() } else { World::new() };
+    for option in how.split(' ').skip(1) {
+        match option {
+            "required" => world.settings.durability = Durability::Required,
+            "flushed" => world.settings.ack = Ack::Flushed,
+            other => panic!("no option {other}"),
+        }
+    }
+    world
+}

@@ -1,0 +1,151 @@
+//! Decisions, records and members in words, with one letter for a server_uuid.
+
+use std::fmt::Write;
+
+use shardpair::mysql::gtid::GtidSet;
+use shardpair::pair::facts::{Contact, ReceiverState};
+use shardpair::pair::record::Record;
+use shardpair::pair::step::{Decision, Step};
+
+use super::world::World;
+
+/// Letters for uuids, everywhere in a text.
+pub fn short(text: &str) -> String {
+    let mut text = text.replace(",\n", ",");
+    for letter in 'a'..='f' {
+        text = text.replace(&super::world::uuid_of(letter), &letter.to_ascii_uppercase().to_string());
+    }
+    text
+}
+
+pub fn set(set: &GtidSet) -> String {
+    if set.is_empty() { "nothing".into() } else { short(&format!("{set:#}")) }
+}
+
+/// `number` of the pass; None: not carried out.
+pub fn decision(number: Option<usize>, before: &Record, decision: &Decision) -> String {
+    let mut text = String::new();
+    let number = number.map(|n| format!("{n}. ")).unwrap_or_default();
+    let _ = writeln!(text, "{number}{}: {}", decision.note.reason.as_str(), short(&decision.note.message));
+    let mut current = before.clone();
+    for step in &decision.steps {
+        let _ = writeln!(text, "     {}", short(&self::step(&mut current, step)));
+    }
+    for note in &decision.beside {
+        let _ = writeln!(text, "     also {}: {}", note.reason.as_str(), short(&note.message));
+    }
+    text
+}
+
+fn step(current: &mut Record, step: &Step) -> String {
+    match step {
+        Step::WriteRecord(record) => {
+            let text = format!("record {}", changes(current, record));
+            *current = (**record).clone();
+            text
+        }
+        Step::StopReceiver { member } => format!("stop receiver of {member}"),
+        Step::StartApplier { member } => format!("start applier of {member}"),
+        Step::OpenPrimary { member, ack } => format!("open {member} as primary, acks {}", if *ack { "required" } else { "off" }),
+        Step::RequireAcks { member } => format!("require acks on {member}"),
+        Step::RelaxAcks { member } => format!("relax acks on {member}"),
+        Step::ProveSync { primary, standby } => format!("prove that {standby} holds all of {primary}"),
+        Step::CloseStandby { member } => format!("close {member} as standby"),
+        Step::Attach { member, source, acker } => format!("attach {member} to {source}{}", if *acker { " as its acker" } else { ", idly" }),
+        Step::PointVip { member } => format!("point the VIP at {member}"),
+        Step::KillProcess { member, pod_uid } => format!("kill {member} ({pod_uid})"),
+        Step::ShutDown { member } => format!("shut {member} down"),
+        Step::SaveTail { member, tail } => format!("save {} of {member}", set(tail)),
+        Step::PlaceMarker { member } => format!("mark {member}"),
+        Step::Clone { member, donor } => format!("clone {donor} to {member}"),
+        Step::SwitchOver { from, to, record } => format!("switch over {from} -> {to}, record {}", changes(current, record)),
+        Step::Provision { member } => format!("provision {member}"),
+        Step::ApplySettings { member, .. } => format!("apply settings on {member}"),
+        Step::EnableEvents { member } => format!("enable events on {member}"),
+        Step::SetMembers { members } => format!("set members {}", members.join(", ")),
+        Step::ClearRequest { annotation } => format!("clear request {}", annotation.trim_start_matches("shardpair.io/")),
+    }
+}
+
+/// What a write changes.
+fn changes(old: &Record, new: &Record) -> String {
+    let mut parts = vec![format!("{}->{}:", old.epoch, new.epoch)];
+    if old.primary != new.primary || old.standby != new.standby {
+        parts.push(format!("primary {}, standby {}", new.primary, new.standby.as_deref().unwrap_or("none")));
+    }
+    if old.mode != new.mode || old.epoch == 0 {
+        parts.push(format!("{:?}", new.mode));
+    }
+    if old.standby_boot != new.standby_boot {
+        parts.push(format!("boot {}", new.standby_boot.as_deref().unwrap_or("forgotten")));
+    }
+    if old.transition != new.transition {
+        parts.push(new.transition.as_ref().map_or("no transition".into(), |t| format!("transition {:?} to {} ({})", t.kind, t.to, t.reason)));
+    }
+    if old.deposed != new.deposed {
+        parts.push(new.deposed.as_ref().map_or("nobody deposed".into(), |d| format!("deposed {} (process {})", d.member, d.process.as_deref().unwrap_or("unknown"))));
+    }
+    if old.rebuild != new.rebuild {
+        parts.push(new.rebuild.as_ref().map_or("rebuild done".into(), |r| format!("rebuild {} {:?} ({})", r.member, r.phase, r.reason)));
+    }
+    if old.abandoned != new.abandoned {
+        let names: Vec<&str> = new.abandoned.iter().map(|a| a.member.as_str()).collect();
+        parts.push(format!("abandoned [{}]", names.join(", ")));
+    }
+    if old.members != new.members && old.epoch > 0 {
+        let names: Vec<String> = new.members.iter().map(|m| if m.volume.is_empty() || m.server_uuid.is_empty() { format!("{} (unknown)", m.name) } else { format!("{} ({})", m.name, m.volume) }).collect();
+        parts.push(format!("members {}", names.join(", ")));
+    }
+    parts.join(" ")
+}
+
+/// The record, and each member in a line.
+pub fn state(world: &World) -> String {
+    let r = &world.record;
+    let mut text = format!("= epoch {}: {} {:?}, standby {}", r.epoch, r.primary, r.mode, r.standby.as_deref().unwrap_or("none"));
+    if let Some(t) = &r.transition {
+        let _ = write!(text, ", {:?} to {} under way", t.kind, t.to);
+    }
+    if let Some(d) = &r.deposed {
+        let _ = write!(text, ", deposed {}", d.member);
+    }
+    if let Some(b) = &r.rebuild {
+        let _ = write!(text, ", rebuilding {} ({:?})", b.member, b.phase);
+    }
+    for a in &r.abandoned {
+        let _ = write!(text, ", abandoned {}", a.member);
+    }
+    text.push('\n');
+    for (name, member) in &world.seen.members {
+        let _ = writeln!(text, "  {}", short(&self::member(world, name, member)));
+    }
+    text
+}
+
+fn member(world: &World, name: &str, member: &shardpair::pair::facts::Member) -> String {
+    let Some(body) = world.bodies.get(name) else { return format!("{name} has no pod") };
+    let ip = member.pod.as_ref().and_then(|p| p.ip.as_deref());
+    let vip = if ip.is_some() && ip == world.seen.vip.points_to.as_deref() { ", behind the VIP" } else { "" };
+    if !body.alive {
+        return format!("{name} dead{vip}");
+    }
+    let f = &body.facts;
+    let mut text = format!("{name} {}{vip}, has {}", if f.super_read_only { "closed" } else { "open" }, set(&f.executed));
+    if body.hung || member.contact != Contact::Answering {
+        text.push_str(", doesn't answer");
+    }
+    if f.source.enabled {
+        let _ = write!(text, ", waits for acks ({} acker{})", f.source.clients, if f.source.clients == 1 { "" } else { "s" });
+    }
+    if !body.pending.is_empty() {
+        let _ = write!(text, ", {} waits", set(&body.pending));
+    }
+    if let Some(c) = f.channel.as_ref().filter(|c| c.receiver != ReceiverState::Off) {
+        let how = if c.receiver == ReceiverState::On { "follows" } else { "connects to" };
+        let _ = write!(text, ", {how} {}{}", c.source_host.trim_start_matches("svc-"), if f.replica_enabled { " as acker" } else { "" });
+    }
+    if f.rebuild_marker {
+        text.push_str(", marked");
+    }
+    text
+}
