@@ -157,6 +157,9 @@ pub struct Record {
     /// Members whose acknowledged writes a person gave up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub abandoned: Vec<Abandoned>,
+    /// When a switchover was given up last: each try stops the writes, so the operator's own next one waits a while.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_up_at: Option<MicroTime>,
     /// Times of the last automatic failovers (at most 10), for the limit on failovers per time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recent_failovers: Vec<MicroTime>,

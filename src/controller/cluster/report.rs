@@ -101,8 +101,22 @@ fn every(type_: &'static str, what: &str, shards: i32, pairs: &[ShardPair]) -> S
 
 fn why(type_: &'static str) -> impl Fn(&ShardPair) -> String {
     move |pair| {
-        let reason = pair.status.as_ref().and_then(|s| conditions::find(&s.conditions, type_)).map(|c| c.reason.clone());
-        format!("{} ({})", pair.name_any(), reason.unwrap_or_else(|| "not seen yet".to_owned()))
+        let said = pair.status.as_ref().and_then(|s| conditions::find(&s.conditions, type_));
+        let why = match said {
+            None => "not seen yet".to_owned(),
+            Some(c) if c.message.is_empty() => c.reason.clone(),
+            Some(c) => format!("{}: {}", c.reason, shorten(&c.message)),
+        };
+        format!("{} ({why})", pair.name_any())
+    }
+}
+
+/// What a pair says, in a list of many: the pair itself has it whole.
+fn shorten(message: &str) -> String {
+    const LONGEST: usize = 240;
+    match message.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", &message[..at]),
+        None => message.to_owned(),
     }
 }
 

@@ -25,8 +25,10 @@ const SHUTDOWN: Duration = Duration::from_secs(30);
 const HASTY: u32 = 3;
 /// How long the proof of Sync may take; commits wait as long.
 const PROOF: Duration = Duration::from_secs(3);
-/// A saved tail is this large at most, bytes: it is kept in a Secret of at most 1 MiB.
-const TAIL_BYTES: u64 = 900 << 10;
+/// A saved tail is this large at most, bytes; a larger one is not undone, and the condition says so.
+const TAIL_BYTES: u64 = 16 << 20;
+/// Bytes of it in one Secret, which takes 1 MiB.
+const TAIL_PART: usize = 900 << 10;
 /// A clone takes as long as the data is large; this is only against one that hangs.
 const CLONE: Duration = Duration::from_secs(24 * 3600);
 /// Reading a tail takes this long at most.
@@ -152,19 +154,30 @@ impl Runner {
         let Some(accounts) = self.accounts.clone() else { return Err(Surprise::new("SaveTail", "no accounts")) };
         let session = Session::connect(&endpoint, &accounts.operator, QUICK).await.map_err(&named)?;
         let saved = tail::save(session, beyond, TAIL_BYTES, TAIL_TIME).await.map_err(&named)?;
-        let secret = crate::manifests::tail::build(&self.pair, member, record.epoch, &saved.text);
-        let name = secret.name_any();
-        let secrets: Api<Secret> = Api::namespaced(self.ctx.client.clone(), &self.namespace);
-        match tokio::time::timeout(SLOW, secrets.create(&Default::default(), &secret)).await {
-            Ok(Ok(_)) => {}
-            // Saved before, by a pass that was interrupted.
-            Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
-            Ok(Err(error)) => return Err(Surprise::new("SaveTail", error.to_string())),
-            Err(_) => return Err(Surprise::new("SaveTail", "no answer from the API server")),
+        let parts = crate::manifests::tail::parts(&saved.text, TAIL_PART);
+        let mut first = String::new();
+        for (number, part) in parts.iter().enumerate() {
+            let secret = crate::manifests::tail::build(&self.pair, member, record.epoch, number, part);
+            if number == 0 {
+                first = secret.name_any();
+            }
+            self.create_secret(&secret).await?;
         }
+        let name = if parts.len() == 1 { first } else { format!("{first} and {} more", parts.len() - 1) };
         let message = format!("{} transactions of {member} that were never acknowledged are kept in Secret {name}", beyond.count());
         self.tell(Told { warning: true, reason: crate::api::events::TAIL_SAVED, message });
         Ok(())
+    }
+
+    async fn create_secret(&self, secret: &Secret) -> Result<(), Surprise> {
+        let secrets: Api<Secret> = Api::namespaced(self.ctx.client.clone(), &self.namespace);
+        match tokio::time::timeout(SLOW, secrets.create(&Default::default(), secret)).await {
+            Ok(Ok(_)) => Ok(()),
+            // Saved before, by a pass that was interrupted.
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 => Ok(()),
+            Ok(Err(error)) => Err(Surprise::new("SaveTail", error.to_string())),
+            Err(_) => Err(Surprise::new("SaveTail", "no answer from the API server")),
+        }
     }
 
     async fn place_marker(&mut self, member: &str) -> Result<(), Surprise> {

@@ -34,7 +34,7 @@ use crate::pair::decide::{View, decide, open};
 use crate::pair::facts::Observation;
 use crate::pair::record::Record;
 use crate::pair::settings::Settings;
-use crate::pair::step::{Decision, Next, Reason};
+use crate::pair::step::{Decision, Next, Note, Reason};
 
 /// What all runners share.
 pub struct Context {
@@ -175,12 +175,13 @@ impl Runner {
         self.aim(&record);
         let seen = self.observe(&record);
         let now = Timestamp::now();
-        let decision = decide(&record, &self.settings, &seen, now);
+        let mut decision = decide(&record, &self.settings, &seen, now);
         self.note_trouble(&record, &seen, &decision);
         let next = match self.act(&record, &decision).await {
             Ok(()) => decision.next,
             Err(surprise) => {
                 tracing::warn!(pair = %self.pair.name_any(), reason = decision.note.reason.as_str(), %surprise, "stopped at a surprise");
+                decision.beside.push(Note::new(decision.note.reason, surprise.to_string()));
                 self.surprised()
             }
         };

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
 use kube::ResourceExt;
 
 use super::Runner;
@@ -148,19 +148,26 @@ fn ready(node: &Node) -> bool {
 /// Why the container doesn't run, or the pod isn't placed.
 fn waiting(pod: &Pod) -> String {
     let Some(status) = &pod.status else { return String::new() };
-    let statuses = status.container_statuses.iter().flatten();
-    for state in statuses.filter_map(|c| c.state.as_ref()) {
-        if let Some(w) = &state.waiting {
-            let reason = w.reason.clone().unwrap_or_default();
-            return match &w.message {
-                Some(message) => format!("{reason}: {message}"),
-                None => reason,
-            };
-        }
-        if let Some(t) = &state.terminated {
-            return format!("ended with exit code {}{}", t.exit_code, t.message.as_ref().map(|m| format!(": {m}")).unwrap_or_default());
-        }
+    if let Some(why) = status.container_statuses.iter().flatten().find_map(stopped) {
+        return why;
     }
     let unplaced = status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
     unplaced.map(|c| c.message.clone().unwrap_or_else(|| "not scheduled".to_owned())).unwrap_or_default()
+}
+
+/// Why a container doesn't run, with its image and its own last words.
+fn stopped(container: &ContainerStatus) -> Option<String> {
+    let state = container.state.as_ref()?;
+    let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+    let ended = state.terminated.as_ref().or(last);
+    let words = ended.map(|t| match &t.message {
+        Some(message) => format!("ended with exit code {}: {}", t.exit_code, message.trim()),
+        None => format!("ended with exit code {}", t.exit_code),
+    });
+    let waits = state.waiting.as_ref().map(|w| [w.reason.as_deref(), w.message.as_deref()].iter().flatten().copied().collect::<Vec<_>>().join(": "));
+    if state.running.is_some() {
+        return None;
+    }
+    let parts: Vec<String> = [waits, words].into_iter().flatten().collect();
+    Some(format!("{} (image {})", parts.join("; "), container.image))
 }

@@ -55,10 +55,21 @@ fn hears(view: &View, standby: &Facts) -> bool {
     standby.channel.as_ref().is_some_and(|c| c.receiver == ReceiverState::On && Some(c.source_uuid.as_str()) == uuid)
 }
 
+/// Does the standby hear the primary, as far as it can tell now?
+pub(super) fn hears_now(view: &View, standby: &Facts) -> bool {
+    hears(view, standby) && !silent_there(view, standby)
+}
+
+/// A receiver that was stopped has lost nothing: it is no witness to a break, only to a silence.
+fn listens(standby: &Facts) -> bool {
+    standby.channel.as_ref().is_some_and(|c| c.receiver != ReceiverState::Off)
+}
+
 fn broken(view: &View, for_ms: u64, refused: bool) -> Verdict {
+    let enough = |standby: &Facts| refused || for_ms >= if listens(standby) { BROKEN_MS } else { view.settings.detect_after_ms };
     match witness(view, for_ms) {
         None => Verdict::Doubt(Reason::AwaitingEvidence),
-        Some(standby) if !hears(view, standby) && (refused || for_ms >= BROKEN_MS) => Verdict::Gone(Reason::ProcessGone),
+        Some(standby) if !hears(view, standby) && enough(standby) => Verdict::Gone(Reason::ProcessGone),
         Some(standby) if !hears(view, standby) => Verdict::Doubt(Reason::AwaitingEvidence),
         // Its receiver may not have noticed yet; a hung host never sends it anything: silence counts then.
         Some(standby) if for_ms >= view.settings.detect_after_ms && silent_there(view, standby) => {

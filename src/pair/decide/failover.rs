@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::{FAILOVER_LIMIT, FAILOVER_WINDOW_MS, HUNG_MS, Identity, Verdict, View, identity, judge_primary};
+use super::{FAILOVER_LIMIT, FAILOVER_WINDOW_MS, HUNG_MS, Identity, Verdict, View, evidence, identity, judge_primary};
 use crate::pair::facts::Contact;
 use crate::pair::record::{Deposed, Mode, MoveKind, Record, Transition};
 use crate::pair::settings::Ack;
@@ -38,12 +38,19 @@ fn doubt(view: &View, reason: Reason) -> Option<Decision> {
         Reason::HeldByLock => None,
         Reason::AwaitingEvidence => match restart_hung(view) {
             Some(step) => Some(step),
-            None => Some(Decision::soon(reason, message)),
+            None => Some(nobody(view).unwrap_or_else(|| Decision::soon(reason, message))),
         },
         // The standby's silence may become long enough any moment.
         Reason::OperatorBlind => Some(Decision::soon(reason, message)),
         _ => Some(Decision::wait(reason, message)),
     }
+}
+
+/// No witness comes, and nobody could take over: as loud as if it were known to be gone.
+fn nobody(view: &View) -> Option<Decision> {
+    let long = view.primary()?.away_ms() >= 3 * view.settings.detect_after_ms;
+    let refusal = promotable(view).err().filter(|_| long)?;
+    Some(stay(view, Reason::AwaitingEvidence, refusal))
 }
 
 /// No safe move: say so loudly.
@@ -60,12 +67,14 @@ fn stay(view: &View, gone: Reason, refusal: Note) -> Decision {
     Decision::wait(refusal.reason, message)
 }
 
-/// A primary that hangs on a healthy node, with nobody to take over, is restarted: alone it loses nothing by that.
+/// A primary that hangs on a healthy node, with nobody to take over, is restarted: alone it loses nothing by that. Its
+/// standby must answer, and not hear it: an operator that reaches neither is cut off itself.
 fn restart_hung(view: &View) -> Option<Decision> {
     let primary = view.primary()?;
     let pod = primary.pod.as_ref()?;
     let hung = matches!(primary.contact, Contact::Silent { for_ms } if for_ms >= HUNG_MS);
-    if !hung || !pod.node_ready || pod.terminating || promotable(view).is_ok() {
+    let witnessed = view.standby_answer().is_some_and(|s| !evidence::hears_now(view, s));
+    if !hung || !witnessed || !pod.node_ready || pod.terminating || promotable(view).is_ok() {
         return None;
     }
     let member = view.record.primary.clone();
@@ -73,7 +82,7 @@ fn restart_hung(view: &View) -> Option<Decision> {
     Some(Decision::act(vec![Step::KillProcess { member, pod_uid: pod.uid.clone() }], Reason::RestartingHung, message))
 }
 
-fn limit(view: &View) -> Result<(), Note> {
+pub(super) fn limit(view: &View) -> Result<(), Note> {
     if view.record.failovers_since(view.now, FAILOVER_WINDOW_MS) < FAILOVER_LIMIT {
         return Ok(());
     }
@@ -88,14 +97,20 @@ pub(super) fn begin(view: &View, kind: MoveKind, reason: Reason) -> Record {
     let mut record = view.next_record();
     let to = record.standby.clone().unwrap_or_default();
     record.transition = Some(Transition { kind, to, started_at: MicroTime(view.now), reason: reason.as_str().to_owned() });
-    if kind != MoveKind::Switchover {
-        record.deposed = Some(Deposed {
-            member: record.primary.clone(),
-            process: view.primary().and_then(|m| m.facts.as_ref()).map(|f| f.process.clone()),
-            epoch: record.epoch,
-        });
+    if kind == MoveKind::Failover {
+        record.deposed = Some(deposed(view, record.epoch));
     }
     record
+}
+
+/// The recorded primary as a deposed one: in the process that was recorded so already, else the last that was seen.
+pub(super) fn deposed(view: &View, epoch: i64) -> Deposed {
+    let member = view.record.primary.clone();
+    let known = view.record.deposed.clone().filter(|d| d.member == member);
+    known.unwrap_or_else(|| {
+        let process = view.primary().and_then(|m| m.facts.as_ref()).map(|f| f.process.clone());
+        Deposed { member, process, epoch }
+    })
 }
 
 /// May the standby be promoted without losing an acknowledged write? The checks in order, the first refusal counts.
@@ -135,9 +150,10 @@ pub fn promotable(view: &View) -> Result<(), Note> {
 }
 
 /// Has the standby's node booted since Sync was recorded? Told by the node and by the kernel that the process runs on.
+/// A boot that wasn't known then, or isn't now, counts as another.
 pub(super) fn booted_since(view: &View, name: &str) -> bool {
     let recorded = view.record.standby_boot.as_deref();
-    view.seen.members.get(name).is_some_and(|m| boot_of(m).as_deref() != recorded)
+    recorded.is_none() || view.seen.members.get(name).is_some_and(|m| boot_of(m).as_deref() != recorded)
 }
 
 /// The boot that a member runs in: the node's boot id and the first part of its process name.

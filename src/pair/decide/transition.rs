@@ -2,12 +2,15 @@
 //!
 //! Until the new primary is recorded, a failover may be given up (Abandon); after that the ordinary rules roll it
 //! forward, since the record names who is who. A switchover runs in one step: found here again, it didn't finish.
+//! A failover that can neither go on nor be given up waits for either member, or for a person's word.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{Verdict, View, failover, judge_primary};
+use crate::api::names;
 use crate::pair::facts::{Channel, Facts, ReceiverState};
 use crate::pair::record::{Abandoned, Mode, MoveKind, Transition};
+use crate::pair::settings::Ack;
 use crate::pair::step::{Decision, Reason, Step};
 
 /// Failovers kept in the record, for the limit.
@@ -25,8 +28,12 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
 fn promote(view: &View, transition: &Transition) -> Decision {
     let to = &transition.to;
     let Some(facts) = view.answer(to) else {
-        return give_up(view, format!("{to} doesn't answer"));
+        return give_up(view, transition, Reason::FailingOver, format!("{to} doesn't answer"));
     };
+    // Invariant 3, again: what was promotable when the move began may have lost its relay log since.
+    if transition.kind == MoveKind::Failover && view.settings.ack == Ack::Received && failover::booted_since(view, to) {
+        return give_up(view, transition, Reason::StandbyRebooted, format!("the node of {to} has rebooted: it may lack what it had received"));
+    }
     let Some(channel) = &facts.channel else { return finish(view, transition, facts) };
     // Invariant 4: "connecting" is not stopped.
     if channel.receiver != ReceiverState::Off {
@@ -37,23 +44,24 @@ fn promote(view: &View, transition: &Transition) -> Decision {
         // Its applier would wait for an acknowledgement that nobody gives.
         return Decision::act(vec![Step::RelaxAcks { member: to.clone() }], Reason::FailingOver, format!("{to} is no source yet"));
     }
-    if let Some(drain) = drain(view, to, facts, channel) {
+    if let Some(drain) = drain(view, transition, facts, channel) {
         return drain;
     }
     finish(view, transition, facts)
 }
 
 /// Invariant 5: everything received is applied before the channel is touched.
-fn drain(view: &View, to: &str, facts: &Facts, channel: &Channel) -> Option<Decision> {
+fn drain(view: &View, transition: &Transition, facts: &Facts, channel: &Channel) -> Option<Decision> {
+    let to = &transition.to;
     let left = channel.received.subtract(&facts.executed);
     if left.is_empty() {
         return None;
     }
     if !channel.applier_error.is_empty() {
-        return Some(give_up(view, format!("{to} can't apply what it received: {}", channel.applier_error)));
+        return Some(give_up(view, transition, Reason::ApplierError, format!("{to} can't apply what it received: {}", channel.applier_error)));
     }
     if !channel.applier_running {
-        let step = Step::StartApplier { member: to.to_owned() };
+        let step = Step::StartApplier { member: to.clone() };
         return Some(Decision::act(vec![step], Reason::Draining, format!("{to} applies what it received")));
     }
     Some(Decision::soon(Reason::Draining, format!("{to} has {} received transactions left to apply", left.count())))
@@ -64,8 +72,8 @@ fn finish(view: &View, transition: &Transition, facts: &Facts) -> Decision {
     if transition.kind == MoveKind::Failover
         && let Some(missing) = missing_of_serving(view, facts)
     {
-        let message = format!("{} lacks {missing}, which {old} had committed in Sync: nothing is touched, look at both members", transition.to);
-        return give_up_or(view, Reason::Contradiction, message);
+        let message = format!("{} lacks {missing}, which {old} had committed in Sync: look at both members", transition.to);
+        return give_up(view, transition, Reason::Contradiction, message);
     }
     let mut record = view.next_record();
     record.primary = transition.to.clone();
@@ -76,6 +84,8 @@ fn finish(view: &View, transition: &Transition, facts: &Facts) -> Decision {
     if transition.kind == MoveKind::PromoteWithDataLoss {
         record.abandoned.retain(|a| a.member != old);
         record.abandoned.push(Abandoned { member: old.clone(), epoch: record.epoch });
+        // Not before: until then the record may still hold that the other one was deposed.
+        record.deposed = Some(failover::deposed(view, record.epoch));
     } else {
         record.recent_failovers.push(MicroTime(view.now));
         let excess = record.recent_failovers.len().saturating_sub(KEPT_FAILOVERS);
@@ -98,20 +108,45 @@ fn missing_of_serving(view: &View, to: &Facts) -> Option<String> {
     (!missing.is_empty()).then(|| missing.to_string())
 }
 
-/// Back to the old primary, if that is there again; else wait for either.
-fn give_up(view: &View, why: String) -> Decision {
-    give_up_or(view, Reason::FailingOver, why)
-}
-
-fn give_up_or(view: &View, otherwise: Reason, why: String) -> Decision {
+/// Back to the old primary, if that is there again; else wait for either, or for a person's word.
+fn give_up(view: &View, transition: &Transition, reason: Reason, why: String) -> Decision {
+    let asked = view.seen.requests.promote_with_data_loss.as_deref();
     if view.primary_answer().is_none() {
-        return Decision::wait(otherwise, format!("the failover can't go on: {why}; neither can {} be reached", view.record.primary));
+        let unsure = transition.kind == MoveKind::Failover && matches!(reason, Reason::Contradiction | Reason::StandbyRebooted);
+        if unsure && asked == Some(&transition.to) {
+            return by_word(view, transition);
+        }
+        let mut message = format!("the failover can't go on: {why}; neither can {} be reached", view.record.primary);
+        if unsure {
+            message.push_str(&format!("; if that is lost for good: kubectl annotate shp … shardpair.io/promote-with-data-loss={}", transition.to));
+        }
+        return Decision::wait(reason, message);
     }
     let mut record = view.next_record();
     record.transition = None;
-    record.deposed = None;
-    let message = format!("failover given up: {why}; {} is back", view.record.primary);
-    Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Abandoned, message)
+    // Another one that was deposed before stays so: its tail isn't known yet.
+    record.deposed = record.deposed.filter(|d| d.member != record.primary);
+    if reason == Reason::Contradiction {
+        // It isn't in Sync, whatever the record said: proven again, or Solo.
+        record.mode = Mode::Solo;
+        record.standby_boot = None;
+    }
+    let mut steps = vec![Step::WriteRecord(Box::new(record))];
+    if asked.is_some() {
+        // Tried once, not for ever.
+        steps.push(Step::ClearRequest { annotation: names::ASK_PROMOTE_WITH_DATA_LOSS });
+    }
+    let told = if reason == Reason::Contradiction { reason } else { Reason::Abandoned };
+    Decision::act(steps, told, format!("failover given up: {why}; {} is back", view.record.primary))
+}
+
+/// A person names the loss that the failover would not risk.
+fn by_word(view: &View, transition: &Transition) -> Decision {
+    let mut record = view.next_record();
+    let reason = Reason::Requested.as_str().to_owned();
+    record.transition = Some(Transition { kind: MoveKind::PromoteWithDataLoss, reason, ..transition.clone() });
+    let message = format!("{} is promoted on request; what only {} holds is given up, and kept there", transition.to, view.record.primary);
+    Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Requested, message)
 }
 
 /// The old primary is still recorded: it gets its writes back, or, if it is gone by now, the failover begins.
@@ -124,8 +159,13 @@ fn unfinished_switchover(view: &View) -> Decision {
     }
     let mut record = view.next_record();
     record.transition = None;
+    record.given_up_at = Some(MicroTime(view.now));
+    let mut steps = vec![Step::WriteRecord(Box::new(record))];
+    if view.seen.requests.switchover_to.is_some() {
+        steps.push(Step::ClearRequest { annotation: names::ASK_SWITCHOVER_TO });
+    }
     Decision::act(
-        vec![Step::WriteRecord(Box::new(record))],
+        steps,
         Reason::SwitchoverGivenUp,
         format!("{} keeps its role and gets its writes back", view.record.primary),
     )
