@@ -6,3 +6,4 @@ mod validation;
 mod manifests;
 mod purity;
 mod cluster_plan;
+mod chart;
