@@ -2,4 +2,5 @@
 mod crds;
 mod decisions;
 mod gtid;
+mod invariants;
 mod validation;
