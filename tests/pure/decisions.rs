@@ -102,3 +102,8 @@ fn every_reason_has_a_story() {
     let missing: BTreeSet<&str> = Reason::ALL.iter().map(|r| r.as_str()).filter(|r| !told.contains(&format!("{r}: "))).collect();
     assert!(missing.is_empty(), "no story shows {missing:?}");
 }
+
+/// The state of a world, in short.
+pub fn summary(world: &World) -> String {
+    show::state(world).trim_end().replace('\n', ";")
+}

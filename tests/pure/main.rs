@@ -2,6 +2,7 @@
 mod crds;
 mod decisions;
 mod gtid;
+mod invariants;
 mod validation;
 mod manifests;
 mod purity;

@@ -60,16 +60,20 @@ pub(super) fn hears_now(view: &View, standby: &Facts) -> bool {
     hears(view, standby) && !silent_there(view, standby)
 }
 
-/// A receiver that was stopped has lost nothing: it is no witness to a break, only to a silence.
-fn listens(standby: &Facts) -> bool {
-    standby.channel.as_ref().is_some_and(|c| c.receiver != ReceiverState::Off)
+/// Can the standby say anything of the primary? Not with a receiver that is stopped, or just started and still trying.
+fn testifies(standby: &Facts) -> bool {
+    standby.channel.as_ref().is_none_or(|c| match c.receiver {
+        ReceiverState::On => true,
+        ReceiverState::Connecting => c.silent_ms.is_some() || !c.receiver_error.is_empty(),
+        ReceiverState::Off => false,
+    })
 }
 
 fn broken(view: &View, for_ms: u64, refused: bool) -> Verdict {
-    let enough = |standby: &Facts| refused || for_ms >= if listens(standby) { BROKEN_MS } else { view.settings.detect_after_ms };
     match witness(view, for_ms) {
         None => Verdict::Doubt(Reason::AwaitingEvidence),
-        Some(standby) if !hears(view, standby) && enough(standby) => Verdict::Gone(Reason::ProcessGone),
+        Some(standby) if !hears(view, standby) && refused => Verdict::Gone(Reason::ProcessGone),
+        Some(standby) if !hears(view, standby) && testifies(standby) && for_ms >= BROKEN_MS => Verdict::Gone(Reason::ProcessGone),
         Some(standby) if !hears(view, standby) => Verdict::Doubt(Reason::AwaitingEvidence),
         // Its receiver may not have noticed yet; a hung host never sends it anything: silence counts then.
         Some(standby) if for_ms >= view.settings.detect_after_ms && silent_there(view, standby) => {
@@ -95,6 +99,7 @@ fn silent(view: &View, for_ms: u64) -> Verdict {
     }
     match witness(view, for_ms) {
         None => Verdict::Doubt(Reason::AwaitingEvidence),
+        Some(standby) if !testifies(standby) => Verdict::Doubt(Reason::AwaitingEvidence),
         Some(standby) if !hears(view, standby) || silent_there(view, standby) => Verdict::Gone(Reason::Silent),
         Some(_) => Verdict::Doubt(Reason::OperatorBlind),
     }

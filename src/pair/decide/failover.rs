@@ -3,10 +3,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{FAILOVER_LIMIT, FAILOVER_WINDOW_MS, HUNG_MS, Identity, Verdict, View, evidence, identity, judge_primary};
-use crate::pair::facts::Contact;
+use crate::pair::facts::{Contact, ReceiverState};
 use crate::pair::record::{Deposed, Mode, MoveKind, Record, Transition};
 use crate::pair::settings::Ack;
-use crate::pair::step::{Decision, Note, Reason, Step};
+use crate::pair::step::{Decision, Next, Note, Reason, Step};
 
 /// Gone: a failover begins, or it is said why not. In doubt: look again soon.
 pub(super) fn decide(view: &View) -> Option<Decision> {
@@ -35,14 +35,33 @@ fn doubt(view: &View, reason: Reason) -> Option<Decision> {
     // With doubt about a primary that answers, the other rules still have their say; `upkeep::rest` tells of it.
     match reason {
         Reason::HeldByLock => None,
-        Reason::AwaitingEvidence => match restart_hung(view) {
-            Some(step) => Some(step),
-            None => Some(nobody(view).unwrap_or_else(|| Decision::soon(reason, message))),
-        },
+        Reason::AwaitingEvidence => restart_hung(view)
+            .or_else(|| listen(view))
+            .or_else(|| nobody(view))
+            .or_else(|| Some(Decision::soon(reason, message))),
         // The standby's silence may become long enough any moment.
         Reason::OperatorBlind => Some(Decision::soon(reason, message)),
         _ => Some(Decision::wait(reason, message)),
     }
+}
+
+/// A standby whose receiver is stopped (its process is new) can't tell, and a primary that only we can't reach waits for
+/// its acknowledgements: it listens again, on the channel that it has. Only in Sync, which says that it may.
+fn listen(view: &View) -> Option<Decision> {
+    let (name, _) = view.standby()?;
+    let facts = view.standby_answer()?;
+    let channel = facts.channel.as_ref()?;
+    let address = view.primary().and_then(|m| m.address.as_deref());
+    let may = view.record.mode == Mode::Sync && facts.super_read_only && !facts.source.enabled;
+    if !may || channel.receiver != ReceiverState::Off || Some(channel.source_host.as_str()) != address {
+        return None;
+    }
+    let steps = vec![
+        Step::CloseStandby { member: name.to_owned() },
+        Step::Attach { member: name.to_owned(), source: view.record.primary.clone(), acker: true },
+    ];
+    let message = format!("{} doesn't answer; {name} listens again, to tell whether it is there", view.record.primary);
+    Some(Decision { next: Next::Soon, ..Decision::act(steps, Reason::AwaitingEvidence, message) })
 }
 
 /// No witness comes, and nobody could take over: as loud as if it were known to be gone.

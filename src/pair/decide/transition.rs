@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{Verdict, View, failover, judge_primary};
 use crate::api::names;
+use crate::mysql::gtid::GtidSet;
 use crate::pair::facts::{Channel, Facts, ReceiverState};
 use crate::pair::record::{Abandoned, Mode, MoveKind, Transition};
 use crate::pair::settings::Ack;
@@ -75,6 +76,12 @@ fn finish(view: &View, transition: &Transition, facts: &Facts) -> Decision {
         let message = format!("{} lacks {missing}, which {old} had committed in Sync: look at both members", transition.to);
         return give_up(view, transition, Reason::Contradiction, message);
     }
+    if transition.kind == MoveKind::Failover
+        && let Some(more) = back_with_more(view, facts)
+    {
+        // Giving up loses nothing and clones nothing: it opens when its standby holds that too.
+        return give_up(view, transition, Reason::FailingOver, format!("{old} is back and holds {more:#}, which {} lacks", transition.to));
+    }
     let mut record = view.next_record();
     record.primary = transition.to.clone();
     record.standby = Some(old.clone());
@@ -108,6 +115,14 @@ fn missing_of_serving(view: &View, to: &Facts) -> Option<String> {
     (!missing.is_empty()).then(|| missing.to_string())
 }
 
+/// What the old primary, in a new process and closed, has beyond the member that was to take over.
+fn back_with_more(view: &View, to: &Facts) -> Option<GtidSet> {
+    let old = view.primary_answer().filter(|f| f.super_read_only)?;
+    let serving = view.record.deposed.as_ref()?.process.as_ref();
+    let more = old.executed.subtract(&to.executed);
+    (serving != Some(&old.process) && !more.is_empty()).then_some(more)
+}
+
 /// Back to the old primary, if that is there again; else wait for either, or for a person's word.
 fn give_up(view: &View, transition: &Transition, reason: Reason, why: String) -> Decision {
     let asked = view.seen.requests.promote_with_data_loss.as_deref();
@@ -137,7 +152,7 @@ fn give_up(view: &View, transition: &Transition, reason: Reason, why: String) ->
         steps.push(Step::ClearRequest { annotation: names::ASK_PROMOTE_WITH_DATA_LOSS });
     }
     let told = if reason == Reason::Contradiction { reason } else { Reason::Abandoned };
-    Decision::act(steps, told, format!("failover given up: {why}; {} is back", view.record.primary))
+    Decision::act(steps, told, format!("failover given up: {why}; {} keeps its role", view.record.primary))
 }
 
 /// A person names the loss that the failover would not risk.

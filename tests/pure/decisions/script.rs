@@ -144,9 +144,10 @@ impl World {
             ("reboots", _) => {
                 self.body(name).kernel += 1;
                 let boot = format!("boot{}", self.body(name).kernel);
-                // The relay log wasn't flushed: what was received and not applied is gone.
+                // Unless the relay log was flushed, what was received and not applied is gone.
+                let flushed = self.settings.ack == Ack::Flushed;
                 let facts = &mut self.body(name).facts;
-                if let Some(channel) = &mut facts.channel {
+                if let Some(channel) = facts.channel.as_mut().filter(|_| !flushed) {
                     channel.received = channel.received.intersection(&facts.executed);
                 }
                 self.boot(name);
@@ -168,7 +169,13 @@ impl World {
                 self.boot(name);
             }
             ("applier-breaks", error) => self.body(name).breaks = Some(error.to_owned()),
-            ("applier-repaired", _) => self.body(name).breaks = None,
+            ("applier-repaired", _) => {
+                let body = self.body(name);
+                body.breaks = None;
+                if let Some(channel) = body.facts.channel.as_mut().filter(|c| !c.applier_error.is_empty()) {
+                    (channel.applier_error, channel.applier_running) = (String::new(), true);
+                }
+            }
             _ => return false,
         }
         true

@@ -240,6 +240,10 @@ impl World {
         for name in self.named() {
             self.ensure(&name);
         }
+        let named = self.named();
+        // The cluster's controller takes the pod of a member that was replaced; its volume stays.
+        self.bodies.retain(|name, _| named.contains(name));
+        self.seen.members.retain(|name, _| named.contains(name));
         let names: Vec<String> = self.bodies.keys().cloned().collect();
         for name in &names {
             self.finish_clone(name);
@@ -311,6 +315,7 @@ impl World {
                 self.receive(name, &source, &mut channel);
             } else if !self.bodies.get(&source).is_some_and(|s| s.alive) {
                 channel.receiver = ReceiverState::Connecting;
+                channel.receiver_error = "2003: Can't connect".into();
             }
         }
         let breaks = self.bodies[name].breaks.clone();
@@ -341,6 +346,7 @@ impl World {
         let new = from.facts.executed.union(&from.pending).subtract(&own.executed);
         let (acks, uuid) = (own.replica_enabled, from.facts.server_uuid.clone());
         (channel.receiver, channel.source_uuid, channel.silent_ms) = (ReceiverState::On, uuid, Some(0));
+        channel.receiver_error.clear();
         if self.bodies[name].deaf {
             return;
         }
@@ -426,6 +432,9 @@ impl World {
             let linked = self.linked(&name, &source);
             self.body(&name).lag_ms += ms;
             let channel = self.body(&name).facts.channel.as_mut().expect("seen above");
+            if !linked && channel.receiver == ReceiverState::Connecting && ms >= 1_000 {
+                channel.receiver_error = "2003: Can't connect".into();
+            }
             if !linked && channel.receiver == ReceiverState::On {
                 let silent = channel.silent_ms.unwrap_or(0) + ms;
                 channel.silent_ms = Some(silent);
