@@ -3,6 +3,8 @@
 //! Pure. What the API server can refuse by itself is refused there (CEL, `rules`); what it cannot is refused by parsing
 //! into [`valid::Valid`], the only form that builders and reconcilers take. No reconciler looks at a raw spec twice.
 
+#![allow(clippy::duplicated_attributes, reason = "kube's printcolumn(…) repeats type_ by design")]
+
 pub mod cluster;
 pub mod conditions;
 pub mod events;

@@ -58,6 +58,11 @@ pub enum Failed {
 }
 
 impl Failed {
+    /// The object is newer than what was read: looked at again, nothing to worry about.
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { error, .. } if matches!(error.as_ref(), kube::Error::Api(status) if status.code == 409))
+    }
+
     /// What no repetition mends: the API server refused an object (a quota, a policy, a webhook).
     fn for_a_person(&self) -> Option<Invalid> {
         match self {
@@ -193,6 +198,10 @@ async fn pass(cluster: &ShardCluster, ctx: &Context) -> Result<Action, Failed> {
 
 /// After a failure: 1, 2, 4, … 60 s. One cluster's trouble doesn't slow the others.
 fn again(object: Arc<DeserializeGuard<ShardCluster>>, error: &Failed, ctx: Arc<Context>) -> Action {
+    if error.is_conflict() {
+        tracing::debug!(cluster = object.name_any(), namespace = object.namespace(), %error, "looked at again");
+        return Action::requeue(Duration::from_millis(500));
+    }
     let mut failures = ctx.failures.lock().expect("never poisoned");
     let count = failures.entry(object.uid().unwrap_or_default()).or_insert(0);
     let wait = Duration::from_secs(1 << (*count).min(6)).min(Duration::from_secs(60));

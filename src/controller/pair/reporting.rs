@@ -39,6 +39,8 @@ impl Runner {
         let old = self.status();
         let mut status = old.clone();
         status.record.members = report::members(record, seen);
+        let standby = record.standby.as_deref().and_then(|name| status.record.member(name));
+        status.lag_seconds = standby.and_then(|m| m.lag_seconds);
         for said in report::conditions(record, &self.settings, seen, decision, now) {
             conditions::upsert(&mut status.conditions, said, self.pair.metadata.generation, now);
         }

@@ -19,6 +19,9 @@ pub(super) fn decide(view: &View) -> Decision {
         if let Some(channel) = &facts.channel
             && !facts.executed.contains(&channel.received)
         {
+            if !channel.applier_error.is_empty() {
+                return Decision::wait(Reason::ApplierError, format!("{name} can't apply what it had received: {}", channel.applier_error));
+            }
             let step = Step::StartApplier { member: name.clone() };
             return match channel.applier_running {
                 true => Decision::soon(Reason::Draining, format!("{name} applies what it had received")),

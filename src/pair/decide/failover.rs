@@ -29,11 +29,10 @@ fn doubt(view: &View, reason: Reason) -> Option<Decision> {
     let primary = &view.record.primary;
     let message = match reason {
         Reason::OperatorBlind => format!("{primary} doesn't answer the operator, its standby still receives from it: not gone"),
-        Reason::HeldByLock => format!("{primary}: a session holds a lock that stops all writes (FLUSH TABLES WITH READ LOCK, LOCK INSTANCE): end it"),
         Reason::CredentialsRefused => format!("{primary} refuses the operator's password: restore the operator Secret"),
         _ => format!("{primary} doesn't answer; a second witness is awaited"),
     };
-    // With doubt about a primary that answers, the other rules still have their say.
+    // With doubt about a primary that answers, the other rules still have their say; `upkeep::rest` tells of it.
     match reason {
         Reason::HeldByLock => None,
         Reason::AwaitingEvidence => match restart_hung(view) {
@@ -50,7 +49,8 @@ fn doubt(view: &View, reason: Reason) -> Option<Decision> {
 fn nobody(view: &View) -> Option<Decision> {
     let long = view.primary()?.away_ms() >= 3 * view.settings.detect_after_ms;
     let refusal = promotable(view).err().filter(|_| long)?;
-    Some(stay(view, Reason::AwaitingEvidence, refusal))
+    let message = format!("{} doesn't answer, and no witness tells why; no safe move: {}", view.record.primary, refusal.message);
+    Some(Decision::wait(refusal.reason, message))
 }
 
 /// No safe move: say so loudly.

@@ -1,10 +1,10 @@
 //! The decision: `(record, settings, observation, now) -> Decision`.
 //!
-//! Pure: no IO, no clock, no randomness, nothing remembered. The rules stand in the order in which they are asked; the
-//! first that has something to do or to wait for ends the pass. Where each lives:
+//! Pure: no IO, no clock, no randomness, nothing remembered. The rules stand in the order in which they are asked
+//! ([`ordered`]). Where each lives:
 //! `bootstrap` the first roles; `transition` a move under way; `request` what people ask; `failover` is the primary gone,
 //! may its standby take over; `primary` the recorded primary's role and the VIP; `standby` the way back to Sync; `upkeep`
-//! the rest. Invariants (numbers in docs/architecture.md) are named where they bind.
+//! the rest. Invariants (numbers in docs/failover.md) are named where they bind.
 
 mod bootstrap;
 mod evidence;
@@ -59,22 +59,53 @@ pub fn decide(record: &Record, settings: &Settings, seen: &Observation, now: Tim
     if !record.provisioned() {
         return bootstrap::decide(&view);
     }
-    let mut beside = alarms(&view);
-    let rules: [fn(&View) -> Option<Decision>; 6] = [
-        transition::decide, // a move that was recorded is finished or given up first
-        request::decide,    // what a person asked for
-        failover::decide,   // the primary is gone
-        primary::decide,    // the primary's own role, then the VIP
-        standby::decide,    // the standby: found again, made anew, proven
-        upkeep::decide,     // small things at rest
-    ];
-    let mut decision = rules
-        .iter()
-        .find_map(|rule| rule(&view))
-        .unwrap_or_else(|| Decision::wait(Reason::InSync, "primary and standby hold the same"));
-    beside.append(&mut decision.beside);
-    decision.beside = beside;
+    let mut decision = contradiction(&view).unwrap_or_else(|| ordered(&view));
+    decision.beside.splice(0..0, alarms(&view));
     decision
+}
+
+/// The first rule that has something to do ends the pass; a rule that only waits lets the later ones have their say.
+fn ordered(view: &View) -> Decision {
+    let urgent = transition::decide(view) // a move that was recorded is finished or given up first
+        .or_else(|| request::promote(view)) // a person accepts a loss
+        .or_else(|| failover::decide(view)) // the primary is gone
+        .or_else(|| primary::decide(view)); // the primary's own role, then the VIP
+    if view.record.transition.is_some() || urgent.as_ref().is_some_and(acts) {
+        return urgent.unwrap_or_else(|| upkeep::rest(view));
+    }
+    // Taking a request's annotation away is never in the way of a move.
+    if let Some(asked) = request::decide(view) {
+        return beneath(asked, urgent);
+    }
+    if let Some(wait) = urgent {
+        return wait;
+    }
+    let standby = upkeep::follows_nobody(view).or_else(|| standby::decide(view)); // found again, made anew, proven
+    match standby {
+        Some(decision) if acts(&decision) => decision,
+        wait => match upkeep::decide(view) {
+            Some(small) => beneath(small, wait), // small things, also while the standby is away
+            None => wait.unwrap_or_else(|| upkeep::rest(view)),
+        },
+    }
+}
+
+fn acts(decision: &Decision) -> bool {
+    !decision.steps.is_empty()
+}
+
+/// What is done now, with what is waited for beside it.
+fn beneath(mut doing: Decision, wait: Option<Decision>) -> Decision {
+    doing.beside.extend(wait.into_iter().flat_map(|w| std::iter::once(w.note).chain(w.beside)));
+    doing
+}
+
+/// Invariant 8: facts that the record can't explain. Nothing is touched.
+fn contradiction(view: &View) -> Option<Decision> {
+    let names = std::iter::once(&view.record.primary).chain(&view.record.standby);
+    let (name, epoch) = names.filter_map(|n| Some((n, view.answer(n)?.epoch?))).find(|(_, epoch)| *epoch > view.record.epoch)?;
+    let message = format!("{name} has seen epoch {epoch}, the record says {}: was etcd restored from an old backup?", view.record.epoch);
+    Some(Decision::wait(Reason::Contradiction, message))
 }
 
 /// What is wrong whatever else is done.
@@ -100,6 +131,7 @@ fn alarms(view: &View) -> Vec<Note> {
             notes.push(Note::new(Reason::BadSetting, message));
         }
     }
+    notes.extend(request::drain_waits(view));
     for (name, member) in &view.seen.members {
         if let crate::pair::facts::Contact::Refused(error) = &member.contact {
             notes.push(Note::new(Reason::CredentialsRefused, format!("{name}: {error}; restore the operator Secret")));

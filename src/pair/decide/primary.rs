@@ -22,9 +22,8 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
     let Some(facts) = view.primary_answer() else {
         return Some(Decision::wait(Reason::AwaitingEvidence, format!("{name} doesn't answer")));
     };
-    if facts.epoch.is_some_and(|e| e > view.record.epoch) {
-        let message = format!("{name} has seen epoch {:?}, the record says {}: was etcd restored from an old backup?", facts.epoch, view.record.epoch);
-        return Some(Decision::wait(Reason::Contradiction, message));
+    if let Some(lost) = gone_back(view, facts) {
+        return Some(lost);
     }
     match view.record.mode {
         Mode::Sync => in_sync(view, name, facts),
@@ -34,7 +33,25 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
 }
 
 fn acks(facts: &Facts) -> bool {
-    facts.source.enabled && facts.source.wait_count == 1
+    facts.source.enabled && facts.source.on && facts.source.wait_count == 1
+}
+
+/// Its standby holds transactions that this server itself wrote and no longer has: its data went back in time (a restored
+/// snapshot, a disk that lied). Opened, it would give their numbers to other transactions.
+fn gone_back(view: &View, facts: &Facts) -> Option<Decision> {
+    let (standby, _) = view.standby()?;
+    let held = view.standby_answer()?.holds();
+    let lost = held.subtract(&facts.executed);
+    let lost = lost.subtract(&lost.without_source(&facts.server_uuid));
+    // While it is writable, a commit that waits is on the standby first.
+    if lost.is_empty() || !facts.super_read_only || facts.source.waiting > 0 {
+        return None;
+    }
+    let name = &view.record.primary;
+    let message = format!(
+        "{name} lacks {lost:#}, which it wrote itself and {standby} holds: its data went back in time, it isn't opened; to go on with {standby}: kubectl annotate shp … shardpair.io/promote-with-data-loss={standby}"
+    );
+    Some(Decision::wait(Reason::Contradiction, message))
 }
 
 fn in_sync(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
@@ -51,7 +68,7 @@ fn in_sync(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
         record.mode = Mode::Solo;
         record.standby_boot = None;
         let steps = vec![Step::WriteRecord(Box::new(record)), Step::RequireAcks { member: name.to_owned() }];
-        return Some(Decision::act(steps, Reason::AcksSwitchedOff, format!("{name} acknowledged without its standby: Sync must be proven again")));
+        return Some(Decision::act(steps, Reason::AcksSwitchedOff, format!("acknowledgements on {name} were changed by hand, it may have gone on without its standby: Sync must be proven again")));
     }
     if !acks(facts) {
         let step = Step::RequireAcks { member: name.to_owned() };
@@ -69,15 +86,21 @@ fn resume(view: &View, name: &str, facts: &Facts) -> Decision {
     // The standby's own rules find out what it lacks; past soloAfter they record Solo.
     match standby::decide(view) {
         Some(decision) if !decision.steps.is_empty() => decision,
-        _ => Decision::soon(Reason::AwaitingStandby, format!("{name} opens when its standby holds all it has")),
+        wait => {
+            let decision = Decision::soon(Reason::AwaitingStandby, format!("{name} opens when its standby holds all it has"));
+            wait.into_iter().fold(decision, |decision, w| decision.with(w.note))
+        }
     }
 }
 
 fn in_solo(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
-    if open(facts) {
-        return None;
-    }
     let ack = view.settings.durability == Durability::Required;
+    if open(facts) {
+        // Required was chosen, or somebody switched them off.
+        let step = Step::RequireAcks { member: name.to_owned() };
+        return (ack && !facts.source.enabled)
+            .then(|| Decision::act(vec![step], Reason::WritesStalled, format!("durability Required: commits on {name} wait for a standby")));
+    }
     Some(open_and_point(view, name, ack, Reason::Resuming))
 }
 
@@ -97,14 +120,14 @@ fn points_at(view: &View, member: &Member) -> bool {
 /// Follows the open primary: its pod's address changes when the pod is made anew.
 fn vip(view: &View, name: &str, member: &Member, facts: &Facts) -> Option<Decision> {
     if points_at(view, member) {
-        return provision(view, name, facts);
+        return facts.epoch.is_none().then(|| provision(view, name, facts)).flatten();
     }
     let step = Step::PointVip { member: name.to_owned() };
     Some(Decision::act(vec![step], Reason::MovingVip, format!("the VIP follows {name}")))
 }
 
 /// Our schema, the databases, the account: once, when nothing can wait for an acknowledgement that nobody gives.
-fn provision(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
+pub(super) fn provision(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
     let needed = facts.epoch.is_none() || view.seen.unprovisioned;
     if !needed || facts.source.waiting > 0 || (facts.source.enabled && facts.source.clients == 0) {
         return None;

@@ -1,17 +1,18 @@
 //! What a person asks for, by annotation, and the planned moves that follow from cordoned nodes and new settings. Pure.
 
-use super::{FRESH_MS, Verdict, View, failover, judge_primary, open, standby};
+use super::{FRESH_MS, Identity, Verdict, View, failover, identity, judge_primary, open, standby};
 use crate::api::names;
 use crate::pair::facts::Facts;
 use crate::pair::record::{Mode, MoveKind};
-use crate::pair::step::{Decision, Reason, Step};
+use crate::pair::step::{Decision, Note, Reason, Step};
 
 /// A standby that is this far behind in applying isn't switched to, seconds: the writes would stop for as long.
 const SWITCHOVER_LAG_SECONDS: i64 = 5;
 
+/// All but the person's word on a loss, which [`promote`] hears earlier.
 pub(super) fn decide(view: &View) -> Option<Decision> {
     let requests = &view.seen.requests;
-    None.or_else(|| requests.promote_with_data_loss.as_deref().map(|to| promote(view, to)))
+    None.or_else(|| requests.promote_with_data_loss.as_deref().and_then(|to| promote_refused(view, to)))
         .or_else(|| requests.switchover_to.as_deref().and_then(|to| switchover(view, to)))
         .or_else(|| requests.rebuild.as_deref().map(|name| rebuild(view, name)))
         .or_else(|| requests.replace.as_deref().map(|name| replace(view, name)))
@@ -27,30 +28,49 @@ fn done(annotation: &'static str, message: String) -> Decision {
     Decision::act(vec![Step::ClearRequest { annotation }], Reason::RequestDone, message)
 }
 
-/// Only when no safe move exists: a person names the loss.
-fn promote(view: &View, to: &str) -> Decision {
-    let annotation = names::ASK_PROMOTE_WITH_DATA_LOSS;
-    if view.record.primary == to {
-        return done(annotation, format!("{to} is the primary"));
+/// A person names the loss: only when no safe move exists.
+pub(super) fn promote(view: &View) -> Option<Decision> {
+    let to = view.seen.requests.promote_with_data_loss.as_deref()?;
+    if why_not_promoted(view, to).is_some() || view.record.primary == to {
+        return None;
     }
-    if view.record.standby.as_deref() != Some(to) {
-        return refuse(annotation, format!("{to} isn't the standby of this pair: it has none of its data"));
-    }
-    if view.primary_answer().is_some_and(open) {
-        return refuse(annotation, format!("{} is there and open: ask for a switchover, which loses nothing", view.record.primary));
-    }
-    if matches!(judge_primary(view), Verdict::Gone(_)) && failover::promotable(view).is_ok() {
-        return refuse(annotation, format!("{to} can take over without a loss, and does"));
-    }
-    if view.record.rebuild.as_ref().is_some_and(|r| r.member == to) {
-        return refuse(annotation, format!("{to} is being rebuilt: its data isn't whole"));
-    }
-    if view.answer(to).is_none() {
-        return refuse(annotation, format!("{to} doesn't answer"));
+    if loses_nothing(view) {
+        // What holds it back is the limit alone: the person's word lifts that, and nothing is given up.
+        failover::limit(view).err()?;
+        let record = failover::begin(view, MoveKind::Failover, Reason::Requested);
+        let message = format!("{to} takes over on request; nothing is lost");
+        return Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Requested, message));
     }
     let record = failover::begin(view, MoveKind::PromoteWithDataLoss, Reason::Requested);
     let message = format!("{to} is promoted on request; what only {} holds is given up, and kept there", view.record.primary);
-    Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Requested, message)
+    Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Requested, message))
+}
+
+fn loses_nothing(view: &View) -> bool {
+    matches!(judge_primary(view), Verdict::Gone(_)) && failover::promotable(view).is_ok()
+}
+
+fn promote_refused(view: &View, to: &str) -> Option<Decision> {
+    let annotation = names::ASK_PROMOTE_WITH_DATA_LOSS;
+    if view.record.primary == to {
+        return Some(done(annotation, format!("{to} is the primary")));
+    }
+    why_not_promoted(view, to).map(|why| refuse(annotation, why))
+}
+
+fn why_not_promoted(view: &View, to: &str) -> Option<String> {
+    if view.record.standby.as_deref() != Some(to) {
+        return Some(format!("{to} isn't the standby of this pair: it has none of its data"));
+    }
+    if view.primary_answer().is_some_and(open) {
+        return Some(format!("{} is there and open: ask for a switchover, which loses nothing", view.record.primary));
+    }
+    if view.record.rebuild.as_ref().is_some_and(|r| r.member == to) {
+        return Some(format!("{to} is being rebuilt: its data isn't whole"));
+    }
+    let Some(facts) = view.answer(to) else { return Some(format!("{to} doesn't answer")) };
+    let channel = facts.channel.as_ref().filter(|c| !facts.executed.contains(&c.received) && !c.applier_error.is_empty());
+    channel.map(|c| format!("{to} can't apply what it received: {}; repair that first", c.applier_error))
 }
 
 fn switchover(view: &View, to: &str) -> Option<Decision> {
@@ -88,7 +108,7 @@ fn ready(view: &View) -> Result<(), String> {
     if facts.lag_seconds.is_some_and(|s| s > SWITCHOVER_LAG_SECONDS) {
         return Err(format!("{name} is {} s behind", facts.lag_seconds.unwrap_or(0)));
     }
-    if !standby::errant(view, facts, primary).is_empty() {
+    if !standby::errant(facts, primary).is_empty() {
         return Err(format!("{name} holds transactions that the primary never had"));
     }
     Ok(())
@@ -103,6 +123,7 @@ fn begin(view: &View, reason: Reason, after: Vec<Step>) -> Decision {
     moved.primary = to.clone();
     moved.standby = Some(from.clone());
     moved.transition = None;
+    moved.given_up_at = None;
     // The old primary stops with everything applied on the new one, and waits to be its acker: Sync holds (invariant 2).
     moved.standby_boot = view.primary().and_then(failover::boot_of);
     if view.primary().is_some_and(|p| p.pod.as_ref().is_some_and(|p| p.outdated)) {
@@ -116,6 +137,21 @@ fn begin(view: &View, reason: Reason, after: Vec<Step>) -> Decision {
     ];
     steps.extend(after);
     Decision::act(steps, Reason::SwitchingOver, format!("{from} hands over to {to} ({})", reason.as_str()))
+}
+
+/// After a switchover that was given up the operator's own next one waits this long, milliseconds: each try stops the writes.
+const PAUSE_MS: i64 = 30_000;
+
+/// The primary's node is drained and it stays: why. Told as long as it is so.
+pub(super) fn drain_waits(view: &View) -> Option<Note> {
+    let primary = view.primary()?.pod.as_ref().filter(|p| p.node_cordoned)?;
+    let standby = view.standby().and_then(|(_, m)| m.pod.as_ref());
+    let why = match standby {
+        Some(p) if p.node_cordoned => "the standby's node is drained too".to_owned(),
+        _ => ready(view).err()?,
+    };
+    let node = primary.node.as_deref().unwrap_or_default();
+    Some(Note::new(Reason::Drain, format!("{node} is drained, {} stays for now: {why}", view.record.primary)))
 }
 
 /// A drained node, or new settings that the standby already runs with: the primary hands over.
@@ -132,6 +168,10 @@ fn planned(view: &View) -> Option<Decision> {
         (false, false) => return None,
     };
     ready(view).ok()?;
+    let paused = view.record.given_up_at.as_ref().is_some_and(|t| view.now.as_millisecond() - t.0.as_millisecond() < PAUSE_MS);
+    if paused {
+        return None;
+    }
     Some(begin(view, reason, Vec::new()))
 }
 
@@ -145,6 +185,7 @@ fn rebuild(view: &View, name: &str) -> Decision {
     }
     if let Some(deposed) = &view.record.deposed
         && deposed.member == name
+        && !view.seen.members.get(name).is_some_and(|m| identity(view.record, m, name) == Identity::OtherServer)
     {
         return refuse(annotation, format!("{name} was the primary: its tail is saved first, by itself"));
     }
@@ -154,7 +195,16 @@ fn rebuild(view: &View, name: &str) -> Decision {
     let mut record = standby::rebuild(view, name, Reason::Requested);
     // It may be another server on the same volume: it is known anew.
     record.member_mut(name).server_uuid.clear();
-    let steps = vec![Step::WriteRecord(Box::new(record)), Step::ClearRequest { annotation }];
+    record.deposed = None;
+    record.abandoned.retain(|a| a.member != name);
+    let mut steps = vec![Step::WriteRecord(Box::new(record)), Step::ClearRequest { annotation }];
+    if let (Some(facts), Some(primary)) = (view.standby_answer(), view.primary_answer()) {
+        // Invariant 8: also what somebody wrote on a standby is saved before it is undone.
+        let tail = standby::errant(facts, primary);
+        if !tail.is_empty() {
+            steps.insert(0, Step::SaveTail { member: name.to_owned(), tail });
+        }
+    }
     Decision::act(steps, Reason::Rebuilding, format!("{name} is rebuilt on request"))
 }
 
@@ -187,7 +237,7 @@ fn discard(view: &View, name: &str) -> Option<Decision> {
 }
 
 fn discard_errant(view: &View, name: &str, facts: &Facts, primary: &Facts) -> Decision {
-    let tail = standby::errant(view, facts, primary);
+    let tail = standby::errant(facts, primary);
     if tail.is_empty() {
         return done(names::ASK_DISCARD_TAIL, format!("{name} holds nothing beyond the primary"));
     }

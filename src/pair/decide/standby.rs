@@ -4,7 +4,7 @@
 //! executed at a moment when commits already waited (invariant 2).
 
 use super::failover::{boot_of, booted_since};
-use super::{HUNG_MS, Identity, View, identity, open, returning};
+use super::{FRESH_MS, HUNG_MS, Identity, View, identity, open, returning};
 use crate::mysql::gtid::GtidSet;
 use crate::pair::facts::{Contact, Facts, Member, ReceiverState};
 use crate::pair::record::{Mode, Rebuild, RebuildPhase, Record};
@@ -13,23 +13,32 @@ use crate::pair::step::{Decision, Next, Reason, Step};
 
 /// A standby further behind than this isn't waited for yet: commits would wait as long as it takes to receive that much.
 const CATCH_UP_TRANSACTIONS: u64 = 2_000;
+/// A standby that has applied all it received and is this far behind receives nothing, seconds: don't wait for it.
+const IDLE_SECONDS: i64 = 2;
+/// A commit that waits this long at least for a standby that seems to serve is the standby's trouble, milliseconds: a
+/// restarted receiver alone costs 1 s.
+const STALLED_MS: u64 = 2_000;
+
 /// An applier error that lasts is shown at once; the standby counts as not serving with it.
 pub(super) fn decide(view: &View) -> Option<Decision> {
     let Some((name, member)) = view.standby() else {
-        return no_standby(view);
+        return relax_if_alone(view).or_else(|| no_standby(view));
     };
+    if let Some(decision) = who(view, name, member) {
+        return relax_if_alone(view).or_else(|| lost(view, name, member)).or(Some(decision));
+    }
+    let facts = view.standby_answer();
     if let Some(deposed) = &view.record.deposed
         && deposed.member == name
     {
-        return relax_if_alone(view).or_else(|| Some(returning::deposed(view, name, member, deposed)));
-    }
-    if let Some(decision) = who(view, name, member) {
-        return relax_if_alone(view).or(Some(decision));
+        let returns = || returning::deposed(view, name, member, deposed);
+        return relax_if_alone(view).or_else(|| given_up(view, name, member)).or_else(|| Some(returns()));
     }
     if let Some(rebuild) = &view.record.rebuild
         && rebuild.member == name
     {
-        return relax_if_alone(view).or_else(|| Some(returning::rebuilding(view, name, member, rebuild)));
+        let rebuilds = || returning::rebuilding(view, name, member, rebuild);
+        return relax_if_alone(view).or_else(|| given_up(view, name, member)).or_else(|| Some(rebuilds()));
     }
     if let Some(decision) = update(view, name, member) {
         return Some(decision);
@@ -37,11 +46,10 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
     if let Some(decision) = leaving(view, name, member) {
         return Some(decision);
     }
-    let facts = view.standby_answer();
     match facts {
-        Some(facts) if serving(view, facts) => deaf(view, name).or_else(|| proven(view, name, member, facts)),
+        Some(facts) if serving(view, facts) => stalled(view, name).or_else(|| proven(view, name, member, facts)),
         Some(facts) => lost(view, name, member).or_else(|| Some(attach(view, name, facts))),
-        None => lost(view, name, member).or_else(|| away(view, name, member)),
+        None => lost(view, name, member).or_else(|| given_up(view, name, member)).or_else(|| away(view, member, name)),
     }
 }
 
@@ -75,7 +83,7 @@ fn who(view: &View, name: &str, member: &Member) -> Option<Decision> {
     match identity(view.record, member, name) {
         Identity::Match | Identity::Unknown => None,
         Identity::FirstSeen => {
-            let (Some(volume), Some(facts)) = (&member.volume, member.answer()) else {
+            let (Some(volume), Some(facts)) = (&member.volume, member.answer().filter(|_| member.facts_age_ms <= FRESH_MS)) else {
                 return Some(Decision::wait(Reason::Rebuilding, format!("{name} is being provisioned")));
             };
             let mut record = view.record.clone();
@@ -106,6 +114,9 @@ fn made_anew(view: &View, name: &str, reason: Reason) -> Record {
     let known = record.member_mut(name);
     known.volume.clear();
     known.server_uuid.clear();
+    // What it held is gone with its volume.
+    record.deposed = record.deposed.filter(|d| d.member != name);
+    record.abandoned.retain(|a| a.member != name);
     record.rebuild = Some(Rebuild { member: name.to_owned(), phase: RebuildPhase::Marking, reason: reason.as_str().to_owned() });
     record
 }
@@ -137,44 +148,47 @@ fn lost(view: &View, name: &str, member: &Member) -> Option<Decision> {
     if view.settings.durability == Durability::Required {
         return None;
     }
-    let record = solo(view);
-    let steps = vec![Step::WriteRecord(Box::new(record)), Step::RelaxAcks { member: view.record.primary.clone() }];
-    Some(Decision::act(steps, Reason::StandbyLost, format!("{name} has been away for {} ms: {} goes on alone", member.not_serving_ms, view.record.primary)))
+    Some(alone(view, format!("{name} has been away for {} ms: {} goes on alone", member.not_serving_ms, view.record.primary)))
 }
 
-/// It looks well, and acknowledges nothing: its disk is full, or an acknowledgement got lost. Commits don't wait longer for
-/// that than for a standby that is gone.
-fn deaf(view: &View, name: &str) -> Option<Decision> {
-    let primary = view.primary_answer().filter(|p| p.source.waiting > 0)?;
-    let stalled_ms = view.primary()?.beat.pending_ms?;
-    if view.record.mode == Mode::Solo || stalled_ms < view.settings.solo_after_ms || !primary.source.enabled {
+/// Invariant 2, in this order.
+fn alone(view: &View, message: String) -> Decision {
+    let steps = vec![Step::WriteRecord(Box::new(solo(view))), Step::RelaxAcks { member: view.record.primary.clone() }];
+    Decision::act(steps, Reason::StandbyLost, message)
+}
+
+/// It seems to serve, and commits wait for it all the same (its disk is full, its receiver doesn't acknowledge).
+fn stalled(view: &View, name: &str) -> Option<Decision> {
+    let waits_ms = view.primary()?.beat.pending_ms.filter(|_| view.primary_answer().is_some_and(|p| p.source.waiting > 0))?;
+    if waits_ms < view.settings.solo_after_ms.max(STALLED_MS) || view.settings.durability == Durability::Required {
         return None;
     }
-    if view.settings.durability == Durability::Required {
-        return Some(Decision::wait(Reason::WritesStalled, format!("{name} has acknowledged nothing for {stalled_ms} ms: is its disk full?")));
+    if view.record.mode == Mode::Solo {
+        return relax_if_alone(view);
     }
-    let steps = vec![Step::WriteRecord(Box::new(solo(view))), Step::RelaxAcks { member: view.record.primary.clone() }];
-    let message = format!("{name} has acknowledged nothing for {stalled_ms} ms (is its disk full?): {} goes on alone", view.record.primary);
-    Some(Decision::act(steps, Reason::StandbyLost, message))
+    Some(alone(view, format!("commits have waited for {name} for {waits_ms} ms: {} goes on alone", view.record.primary)))
 }
 
-/// It doesn't answer.
-fn away(view: &View, name: &str, member: &Member) -> Option<Decision> {
+/// Gone for long: hung on a healthy node, its process is restarted; past `replaceAfter` another member takes its place.
+fn given_up(view: &View, name: &str, member: &Member) -> Option<Decision> {
+    if view.record.mode != Mode::Solo || view.standby_answer().is_some() {
+        return None;
+    }
     if let (Contact::Silent { for_ms }, Some(pod)) = (&member.contact, &member.pod)
         && *for_ms >= HUNG_MS
         && pod.node_ready
         && !pod.terminating
-        && view.record.mode == Mode::Solo
     {
         let step = Step::KillProcess { member: name.to_owned(), pod_uid: pod.uid.clone() };
         return Some(Decision::act(vec![step], Reason::RestartingHung, format!("{name} has hung for {} s: its process is restarted", for_ms / 1000)));
     }
-    if let Some(after_ms) = view.settings.replace_after_ms
-        && member.away_ms() >= after_ms
-        && view.record.mode == Mode::Solo
-    {
-        return Some(replace(view, name, format!("{name} has been away for {} s", member.away_ms() / 1000)));
-    }
+    let after_ms = view.settings.replace_after_ms?;
+    let open = view.primary_answer().is_some_and(open);
+    (open && member.away_ms() >= after_ms).then(|| replace(view, name, format!("{name} has been away for {} s", member.away_ms() / 1000)))
+}
+
+/// It doesn't answer.
+fn away(view: &View, member: &Member, name: &str) -> Option<Decision> {
     let reason = match (view.settings.durability, view.record.mode) {
         (Durability::Required, _) => Reason::WritesStalled,
         (Durability::Preferred, _) => Reason::StandbyUnreachable,
@@ -190,6 +204,7 @@ pub(super) fn replace(view: &View, old: &str, why: String) -> Decision {
     record.members.retain(|m| m.name != old);
     record.member_mut(&new);
     record.standby = Some(new.clone());
+    // Its volume is kept, and with it what it holds.
     record.deposed = None;
     record.rebuild = Some(Rebuild { member: new.clone(), phase: RebuildPhase::Marking, reason: Reason::Replacing.as_str().to_owned() });
     let members = vec![record.primary.clone(), new.clone()];
@@ -251,16 +266,18 @@ fn attach(view: &View, name: &str, facts: &Facts) -> Decision {
     let Some(primary) = view.primary_answer() else {
         return Decision::wait(Reason::Attaching, format!("{name} is attached when {} answers", view.record.primary));
     };
+    if !facts.super_read_only {
+        let step = Step::CloseStandby { member: name.to_owned() };
+        return Decision::act(vec![step], Reason::Attaching, format!("{name} is writable and isn't the primary: it is closed"));
+    }
     if let Some(channel) = &facts.channel
         && !channel.applier_error.is_empty()
     {
         let message = format!("{name}: {}; repair it, or annotate shardpair.io/rebuild={name} to have it cloned", channel.applier_error);
         return Decision::wait(Reason::ApplierError, message);
     }
-    let errant = errant(view, facts, primary);
-    if !errant.is_empty() {
-        let message = format!("{name} holds {errant}, which {} never had: somebody wrote there; take what you need, then annotate shardpair.io/discard-tail={name}", view.record.primary);
-        return Decision::wait(Reason::ErrantTransactions, message);
+    if let Some(wait) = somebody_wrote(view, name, facts, primary) {
+        return wait;
     }
     if !facts.holds().contains(&primary.purged) {
         let record = rebuild(view, name, Reason::BinlogsPurged);
@@ -269,11 +286,35 @@ fn attach(view: &View, name: &str, facts: &Facts) -> Decision {
     if attached(view, facts) {
         return Decision::soon(Reason::CatchingUp, format!("{name} connects to {}", view.record.primary));
     }
+    if let Some(drain) = before_change(view, name, facts) {
+        return drain;
+    }
     let steps = vec![
         Step::CloseStandby { member: name.to_owned() },
         Step::Attach { member: name.to_owned(), source: view.record.primary.clone(), acker: true },
     ];
-    Decision { next: Next::Soon, ..Decision::act(steps, Reason::Attaching, format!("{name} follows {}", view.record.primary)) }
+    let error = facts.channel.as_ref().map(|c| c.receiver_error.as_str()).filter(|e| !e.is_empty());
+    let message = match error {
+        Some(error) => format!("{name} follows {} again; its receiver had stopped: {error}", view.record.primary),
+        None => format!("{name} follows {}", view.record.primary),
+    };
+    // One that stops with an error each time is tried at leisure.
+    let next = if error.is_some() { Next::Tick } else { Next::Soon };
+    Decision { next, ..Decision::act(steps, Reason::Attaching, message) }
+}
+
+/// Invariant 5: a channel that leads elsewhere is changed only when all it received is applied.
+fn before_change(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
+    let channel = facts.channel.as_ref()?;
+    let address = view.primary().and_then(|m| m.address.as_deref());
+    if Some(channel.source_host.as_str()) == address || facts.executed.contains(&channel.received) {
+        return None;
+    }
+    let message = format!("{name} applies what it received, before it follows {}", view.record.primary);
+    if channel.applier_running {
+        return Some(Decision::soon(Reason::Draining, message));
+    }
+    Some(Decision::act(vec![Step::StartApplier { member: name.to_owned() }], Reason::Draining, message))
 }
 
 /// Set up, and only not connected yet.
@@ -289,18 +330,24 @@ fn attached(view: &View, facts: &Facts) -> bool {
 
 /// What the standby has and the primary never had. A transaction of the primary's own that waits for its acknowledgement
 /// may be executed on the standby before it shows in the primary's `gtid_executed`: those don't count.
-pub(super) fn errant(view: &View, standby: &Facts, primary: &Facts) -> GtidSet {
-    let _ = view;
+pub(super) fn errant(standby: &Facts, primary: &Facts) -> GtidSet {
     standby.executed.subtract(&primary.executed).without_source(&primary.server_uuid)
+}
+
+fn somebody_wrote(view: &View, name: &str, facts: &Facts, primary: &Facts) -> Option<Decision> {
+    let errant = errant(facts, primary);
+    let message = || {
+        let primary = &view.record.primary;
+        format!("{name} holds {errant:#}, which {primary} never had: somebody wrote there; take what you need, then annotate shardpair.io/discard-tail={name}")
+    };
+    (!errant.is_empty()).then(|| Decision::wait(Reason::ErrantTransactions, message()))
 }
 
 /// It serves. Towards Sync, or at rest in it.
 fn proven(view: &View, name: &str, member: &Member, facts: &Facts) -> Option<Decision> {
     let primary = view.primary_answer().filter(|p| open(p))?;
-    let errant = errant(view, facts, primary);
-    if !errant.is_empty() {
-        let message = format!("{name} holds {errant}, which {} never had: somebody wrote there; take what you need, then annotate shardpair.io/discard-tail={name}", view.record.primary);
-        return (view.record.mode == Mode::Solo).then(|| Decision::wait(Reason::ErrantTransactions, message));
+    if let Some(wait) = somebody_wrote(view, name, facts, primary) {
+        return Some(wait);
     }
     let prove = Step::ProveSync { primary: view.record.primary.clone(), standby: name.to_owned() };
     if view.record.mode == Mode::Sync {
@@ -314,12 +361,18 @@ fn proven(view: &View, name: &str, member: &Member, facts: &Facts) -> Option<Dec
         return None;
     }
     let missing = primary.executed.subtract(&facts.holds()).count();
-    if missing > CATCH_UP_TRANSACTIONS {
+    let idle = missing > 0 && facts.executed.contains(&facts.holds()) && facts.lag_seconds > Some(IDLE_SECONDS);
+    if missing > CATCH_UP_TRANSACTIONS || idle {
         return Some(Decision::soon(Reason::CatchingUp, format!("{name} has {missing} transactions to receive")));
     }
     if !primary.source.enabled {
         let step = Step::RequireAcks { member: view.record.primary.clone() };
         return Some(Decision::act(vec![step], Reason::ProvingSync, format!("{}: commits wait for {name} from here on", view.record.primary)));
+    }
+    if primary.source.wait_count != 1 {
+        // It can't be lowered while commits may wait: off first, where Solo allows it.
+        let message = format!("{} waits for {} acknowledgements: lower rpl_semi_sync_source_wait_for_replica_count", view.record.primary, primary.source.wait_count);
+        return relax_if_alone(view).or_else(|| Some(Decision::wait(Reason::AcksSwitchedOff, message)));
     }
     if primary.source.clients != 1 {
         return Some(Decision::soon(Reason::ProvingSync, format!("{} shows {} semi-sync clients, one is expected", view.record.primary, primary.source.clients)));

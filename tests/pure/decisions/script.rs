@@ -84,6 +84,7 @@ impl World {
             "ack flushed" => self.settings.ack = Ack::Flushed,
             "unprovisioned" => self.seen.unprovisioned = true,
             "record-lost" => self.record = Record::default(),
+            "vip-lost" => self.seen.vip.points_to = None,
             "no-standby" => self.record.standby = None,
             "foreign slice" => self.seen.vip.foreign = vec!["shop-abc".into()],
             other => match other.split_once(' ') {
@@ -194,7 +195,7 @@ impl World {
             ("server", letter) => facts.server_uuid = uuid_of(letter.chars().next().expect("a letter")),
             ("epoch", "none") => facts.epoch = None,
             ("epoch", n) => facts.epoch = n.parse().ok(),
-            ("lag", time) => facts.lag_seconds = Some(ms(time) as i64 / 1000),
+            ("lag", time) => body.behind_ms = ms(time),
             ("events-disabled", n) => facts.events_disabled = n.parse().expect("a number"),
             ("wait-count", n) => facts.source.wait_count = n.parse().expect("a number"),
             _ => return false,

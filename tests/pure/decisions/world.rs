@@ -39,6 +39,10 @@ pub struct Body {
     pub refused: Option<String>,
     /// No write returns (a hung disk, a lock).
     pub stuck: bool,
+    /// Its applier is this far behind.
+    pub behind_ms: u64,
+    /// Since it last received anything.
+    pub lag_ms: u64,
     /// Processes so far.
     pub processes: u32,
     pub kernel: u32,
@@ -341,6 +345,7 @@ impl World {
             return;
         }
         channel.received = channel.received.union(&new);
+        self.body(name).lag_ms = 0;
         if acks {
             self.release(source);
         }
@@ -359,6 +364,7 @@ impl World {
         if !body.pending.is_empty() {
             body.facts.source.waiting = body.facts.source.waiting.max(1);
         }
+        body.facts.lag_seconds = (body.facts.channel.is_some() && body.facts.epoch.is_some()).then_some((body.lag_ms + body.behind_ms) as i64 / 1000);
         let beats = primary && !body.facts.super_read_only && body.facts.epoch.is_some();
         if beats && body.alive && !body.hung {
             body.facts.epoch = body.facts.epoch.max(Some(epoch));
@@ -418,6 +424,7 @@ impl World {
         for name in names {
             let Some(source) = self.bodies[&name].facts.channel.as_ref().map(|c| c.source_host.trim_start_matches("svc-").to_owned()) else { continue };
             let linked = self.linked(&name, &source);
+            self.body(&name).lag_ms += ms;
             let channel = self.body(&name).facts.channel.as_mut().expect("seen above");
             if !linked && channel.receiver == ReceiverState::On {
                 let silent = channel.silent_ms.unwrap_or(0) + ms;
