@@ -81,7 +81,7 @@ async fn one(shop: &Shop, kind: Kind, connections: u32) -> Run {
     shop.in_sync(least, BACK_IN_SYNC).await;
     let to_sync = fault.0.elapsed();
     let log = writer.stop().await;
-    let mut conn = shop.vip().await.connect(secs(5)).await.expect("the VIP answers");
+    let mut conn = shop.vip().await.connect_patiently(secs(10)).await.expect("the VIP answers");
     let problems = log.problems(&mut conn).await.expect("rows");
     let gap = log.longest_gap_between(fault.0, moved);
     Run {

@@ -79,7 +79,7 @@ async fn replication_is_whole(shop: &Shop, primary: &str, standby: &str) {
 
 async fn the_application_may_use_its_database_and_no_other(shop: &Shop) {
     use mysql_async::prelude::Queryable;
-    let mut conn = shop.vip().await.connect(secs(5)).await.expect("the VIP answers");
+    let mut conn = shop.vip().await.connect_patiently(secs(10)).await.expect("the VIP answers");
     conn.query_drop("CREATE TABLE shop.t (id INT AUTO_INCREMENT PRIMARY KEY)").await.expect("a table");
     conn.query_drop("INSERT INTO shop.t VALUES (), (), ()").await.expect("rows");
     let ids: Vec<i32> = conn.query("SELECT id FROM shop.t ORDER BY id").await.expect("ids");

@@ -302,7 +302,7 @@ impl Runner {
         self.probers.retain(|name, _| wanted.contains(name));
         for name in wanted {
             let pod = Stores::get(&self.ctx.stores.pods, &self.namespace, &names::pod(&name));
-            let open = self.probers.get(&name).is_some_and(|p| p.last(|f| open(f)).unwrap_or(false));
+            let open = self.probers.get(&name).is_some_and(|p| p.last(open).unwrap_or(false));
             let beats = record.primary == name && record.transition.is_none() && open && !self.settings.paused;
             let target = Target {
                 ip: pod.as_ref().and_then(|p| p.status.as_ref()?.pod_ip.clone()),

@@ -210,7 +210,7 @@ impl Shop {
     pub async fn check(&self, log: &Log) {
         println!("{}", log.summary());
         assert!(log.acked() > 0, "nothing was written");
-        let mut conn = self.vip().await.connect(secs(5)).await.expect("the VIP answers");
+        let mut conn = self.vip().await.connect_patiently(secs(10)).await.expect("the VIP answers");
         let problems = log.problems(&mut conn).await.expect("rows");
         assert!(problems.is_empty(), "{} problems with {}: {:#?}", problems.len(), log.summary(), &problems[..problems.len().min(20)]);
         self.members_are_equal().await;

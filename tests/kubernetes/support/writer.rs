@@ -54,6 +54,26 @@ impl Target {
     }
 }
 
+impl Target {
+    /// One connection, by a client that tries again as long as `patience` lasts. Tries that failed are told, with how far
+    /// they came: to a TCP connection, or not even that.
+    pub async fn connect_patiently(&self, patience: Duration) -> Result<Conn, String> {
+        let begun = Instant::now();
+        loop {
+            let tcp = tokio::time::timeout(Duration::from_secs(1), tokio::net::TcpStream::connect((self.host, self.port))).await;
+            let why = match (self.connect(Duration::from_secs(1)).await, tcp) {
+                (Ok(conn), _) => return Ok(conn),
+                (Err(why), Ok(Ok(_))) => format!("{why}; TCP alone: connected"),
+                (Err(why), tcp) => format!("{why}; TCP alone: {tcp:?}"),
+            };
+            println!("{}:{} after {:?}: {why}", self.host, self.port, begun.elapsed());
+            if begun.elapsed() > patience {
+                return Err(why);
+            }
+        }
+    }
+}
+
 /// How it writes.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -110,7 +130,7 @@ pub struct Writer {
 impl Writer {
     /// Makes the table and begins.
     pub async fn start(target: &Target, pace: Pace) -> Result<Self, String> {
-        let mut conn = target.connect(Duration::from_secs(5)).await?;
+        let mut conn = target.connect_patiently(Duration::from_secs(5)).await?;
         let table = "CREATE TABLE IF NOT EXISTS writes (n BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, run BIGINT UNSIGNED NOT NULL, \
                      id BIGINT UNSIGNED NOT NULL, KEY (run, id))";
         conn.query_drop(table).await.map_err(|e| e.to_string())?;
