@@ -212,11 +212,10 @@ fn heal(world: &mut World) {
         }
         let node = format!("n{}", &name[1..]);
         world.tell(&format!("uncordon {node}"));
-        if let Some(pod) = world.seen.members.get_mut(&name).and_then(|m| m.pod.as_mut()) {
-            if pod.terminating {
-                world.die(&name, true);
-                world.settle();
-            }
+        let pod = world.seen.members.get(&name).and_then(|m| m.pod.as_ref());
+        if pod.is_some_and(|p| p.terminating) {
+            world.die(&name, true);
+            world.settle();
         }
     }
 }
