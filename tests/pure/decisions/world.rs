@@ -237,6 +237,9 @@ impl World {
     /// All that happens by itself within milliseconds.
     pub fn settle(&mut self) {
         self.now += SignedDuration::from_millis(5);
+        let highest = self.named().iter().filter_map(|n| n[1..].parse::<u32>().ok()).max().unwrap_or(0);
+        let next: u32 = self.seen.next_member[1..].parse().unwrap_or(2);
+        self.seen.next_member = format!("m{}", next.max(highest + 1));
         for name in self.named() {
             self.ensure(&name);
         }
