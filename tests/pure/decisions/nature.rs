@@ -1,7 +1,7 @@
 //! What happens in the scripted world by itself: pods start, members replicate, time goes by; and what an operator sees of it.
 
-use shardpair::mysql::gtid::GtidSet;
 use jiff::SignedDuration;
+use shardpair::mysql::gtid::GtidSet;
 use shardpair::pair::decide::{View, serving};
 use shardpair::pair::facts::{Channel, Contact, Facts, Member, Pod, ReceiverState};
 
