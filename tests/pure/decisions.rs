@@ -5,6 +5,7 @@
 //! lose a write that a client was told is safe.
 
 pub mod law;
+mod nature;
 mod script;
 mod show;
 mod steps;

@@ -183,9 +183,14 @@ fn rebuild(view: &View, name: &str) -> Decision {
     if view.record.rebuild.is_some() {
         return done(annotation, format!("{name} is being rebuilt already"));
     }
+    // On another server's data directory there is nothing left to save.
+    let replaced = view.seen.members.get(name).is_some_and(|m| identity(view.record, m, name) == Identity::OtherServer);
+    if !replaced && view.record.abandoned.iter().any(|a| a.member == name) {
+        return refuse(annotation, format!("{name} holds acknowledged transactions that were given up: shardpair.io/discard-tail={name} lets it be rebuilt"));
+    }
     if let Some(deposed) = &view.record.deposed
         && deposed.member == name
-        && !view.seen.members.get(name).is_some_and(|m| identity(view.record, m, name) == Identity::OtherServer)
+        && !replaced
     {
         return refuse(annotation, format!("{name} was the primary: its tail is saved first, by itself"));
     }
@@ -217,6 +222,9 @@ fn replace(view: &View, name: &str) -> Decision {
         return refuse(annotation, format!("{} isn't open: nothing to clone from", view.record.primary));
     }
     let mut decision = standby::replace(view, name, format!("{name} is replaced on request"));
+    if decision.steps.is_empty() {
+        return decision;
+    }
     decision.steps.push(Step::ClearRequest { annotation });
     decision
 }
@@ -241,7 +249,8 @@ fn discard_errant(view: &View, name: &str, facts: &Facts, primary: &Facts) -> De
     if tail.is_empty() {
         return done(names::ASK_DISCARD_TAIL, format!("{name} holds nothing beyond the primary"));
     }
-    let record = standby::rebuild(view, name, Reason::ErrantTransactions);
+    let mut record = standby::rebuild(view, name, Reason::ErrantTransactions);
+    record.abandoned.retain(|a| a.member != name);
     let message = format!("{name}: {tail} is saved, then undone, on request");
     let steps = vec![
         Step::SaveTail { member: name.to_owned(), tail },

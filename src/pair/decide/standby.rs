@@ -200,6 +200,10 @@ fn away(view: &View, member: &Member, name: &str) -> Option<Decision> {
 /// A new member takes the standby's place: recorded with nothing known of it, so that it is provisioned and cloned.
 pub(super) fn replace(view: &View, old: &str, why: String) -> Decision {
     let new = view.seen.next_member.clone();
+    if new.is_empty() || view.record.member(&new).is_some() {
+        // What the next free name is, is read from watches: they may be behind our own last write.
+        return Decision::soon(Reason::Replacing, format!("{why}: a free name is awaited"));
+    }
     let mut record = solo(view);
     record.members.retain(|m| m.name != old);
     record.member_mut(&new);
