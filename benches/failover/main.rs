@@ -27,7 +27,7 @@ struct Args {
     /// What is done to the primary; may be given several times; all by default.
     #[arg(long = "kind", value_enum)]
     kinds: Vec<Kind>,
-    /// Seconds between two runs at least; the pair is in Sync again in any case.
+    /// Seconds from Sync to the next run.
     #[arg(long, default_value_t = 12)]
     pause: u64,
     /// Connections of the writer.
