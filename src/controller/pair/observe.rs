@@ -169,5 +169,5 @@ fn stopped(container: &ContainerStatus) -> Option<String> {
         return None;
     }
     let parts: Vec<String> = [waits, words].into_iter().flatten().collect();
-    Some(format!("{} (image {})", parts.join("; "), container.image))
+    Some(format!("image {}: {}", container.image, parts.join("; ")))
 }
