@@ -164,10 +164,15 @@ fn stopped(container: &ContainerStatus) -> Option<String> {
         Some(message) => format!("ended with exit code {}: {}", t.exit_code, message.trim()),
         None => format!("ended with exit code {}", t.exit_code),
     });
-    let waits = state.waiting.as_ref().map(|w| [w.reason.as_deref(), w.message.as_deref()].iter().flatten().copied().collect::<Vec<_>>().join(": "));
+    let waits = state.waiting.as_ref().map(|w| {
+        // Kubernetes' message for this one tells only how long the back-off is, which changes all the time.
+        let message = w.message.as_deref().filter(|_| w.reason.as_deref() != Some("CrashLoopBackOff"));
+        [w.reason.as_deref(), message].iter().flatten().copied().collect::<Vec<_>>().join(": ")
+    });
     if state.running.is_some() {
         return None;
     }
     let parts: Vec<String> = [waits, words].into_iter().flatten().collect();
+    // The image first: a long message is cut at its end.
     Some(format!("image {}: {}", container.image, parts.join("; ")))
 }
