@@ -53,3 +53,28 @@ async fn a_marked_member_becomes_a_copy_and_follows() {
     crate::harness::sync(&mut on_a, &mut on_b).await;
     assert_eq!(count(&mut on_b, "true").await, 2);
 }
+
+#[tokio::test]
+async fn a_donor_whose_commits_wait_is_not_cloned_until_its_process_has_ended() {
+    // As with `durability: Required`: commits wait for a standby that has to be cloned first, and the clone for the commits.
+    let (mut a, b) = pair().await;
+    let mut on_b = b.session().await;
+    replication::stop_receiver(&mut on_b, SOON).await.expect("fence");
+    let mut app = a.session_as(&application()).await;
+    let waiting = tokio::spawn(async move { app.exec("INSERT INTO d.t VALUES (1, 'waits', 1)", LONG).await });
+    eventually("the commit waits", async || a.facts().await.source.waiting == 1).await;
+    clone::mark(&mut on_b, SOON).await.expect("marked");
+    let (mut cloner, brief) = (b.session().await, Duration::from_secs(5));
+    let hangs = clone::clone_from(&mut cloner, &a.source(), &replicator(), brief).await.expect_err("it waits for the commit");
+    assert!(hangs.to_string().contains("no answer"), "{hangs}");
+    a.power_cut();
+    waiting.await.expect("task").expect_err("never acknowledged");
+    a.run(false);
+    eventually("the donor is back, closed", async || a.facts().await.super_read_only).await;
+    let mut on_b = b.session().await;
+    shardpair::mysql::sessions::end_older_sessions(&mut on_b, &crate::harness::operator().user, &[], SOON).await.expect("the hanging clone ends");
+    let mut cloner = b.session().await;
+    clone::clone_from(&mut cloner, &a.source(), &replicator(), LONG).await.expect("cloned from a closed donor");
+    eventually("the marker is gone", async || !b.facts().await.rebuild_marker).await;
+    assert_eq!(count(&mut b.session().await, "v='waits'").await, 1);
+}

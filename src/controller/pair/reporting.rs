@@ -13,12 +13,14 @@ use super::Runner;
 use crate::api::{conditions, names};
 use crate::controller::stores::Stores;
 use crate::pair::facts::Observation;
-use crate::pair::record::Record;
+use crate::pair::record::{Mode, Record};
 use crate::pair::report::{self, Told};
 use crate::pair::step::{Decision, Next};
 
 /// While something is under way the status is told at most this often.
 const TELL: Duration = Duration::from_millis(1_000);
+/// Trouble of a pair in Sync that is over sooner than this isn't told in its status, milliseconds.
+const LASTING_MS: u64 = 2_000;
 
 impl Runner {
     pub(super) async fn report(&mut self, seen: &Observation, decision: &Decision, next: Next) {
@@ -26,7 +28,7 @@ impl Runner {
         self.ctx.metrics.pair(&self.namespace, &self.pair.name_any(), &record, decision);
         self.say(decision);
         let due = self.memory.told.is_none_or(|at| at.elapsed() >= TELL);
-        if (next != Next::Tick && !due) || self.must_claim {
+        if (next != Next::Tick && !due) || self.must_claim || passing(&record, seen, decision) {
             return;
         }
         self.memory.told = Some(Instant::now());
@@ -118,6 +120,14 @@ impl Runner {
             }
         });
     }
+}
+
+/// An answer that is late on a busy machine is no news: told when it lasts. Only for a pair in Sync; what is done about it is
+/// told with the record.
+fn passing(record: &Record, seen: &Observation, decision: &Decision) -> bool {
+    let brief = |ms: u64| ms > 0 && ms < LASTING_MS;
+    let at_rest = record.mode == Mode::Sync && record.transition.is_none() && decision.steps.is_empty();
+    at_rest && seen.members.values().any(|m| brief(m.away_ms()) || brief(m.not_serving_ms))
 }
 
 async fn patch(pods: &Api<Pod>, name: &str, change: serde_json::Value, status: bool) {

@@ -101,6 +101,10 @@ fn in_solo(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
         return (ack && !facts.source.enabled)
             .then(|| Decision::act(vec![step], Reason::WritesStalled, format!("durability Required: commits on {name} wait for a standby")));
     }
+    // A clone doesn't come while commits wait, so none may begin to (`returning::free_donor`).
+    if ack && view.record.rebuild.is_some() {
+        return None;
+    }
     Some(open_and_point(view, name, ack, Reason::Resuming))
 }
 
@@ -129,7 +133,7 @@ fn vip(view: &View, name: &str, member: &Member, facts: &Facts) -> Option<Decisi
 /// Our schema, the databases, the account: once, when nothing can wait for an acknowledgement that nobody gives.
 pub(super) fn provision(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
     let needed = facts.epoch.is_none() || view.seen.unprovisioned;
-    if !needed || facts.source.waiting > 0 || (facts.source.enabled && facts.source.clients == 0) {
+    if !needed || !open(facts) || facts.source.waiting > 0 || (facts.source.enabled && facts.source.clients == 0) {
         return None;
     }
     Some(Decision::act(vec![Step::Provision { member: name.to_owned() }], Reason::Provisioning, format!("databases and accounts are made on {name}")))

@@ -7,6 +7,7 @@
 use super::{View, open};
 use crate::pair::facts::{Contact, Facts, Member};
 use crate::pair::record::{Deposed, Rebuild, RebuildPhase};
+use crate::pair::settings::Durability;
 use crate::pair::step::{Decision, Reason, Step};
 
 /// The standby is a deposed primary.
@@ -97,14 +98,27 @@ fn clone(view: &View, name: &str, facts: &Facts) -> Decision {
     if let Some((done, total)) = facts.cloning {
         return Decision::wait(Reason::Rebuilding, format!("{name}: {} of about {} MiB cloned", done >> 20, total >> 20));
     }
-    let Some(primary) = view.primary_answer().filter(|p| open(p)) else {
+    let required = view.settings.durability == Durability::Required;
+    let Some(primary) = view.primary_answer().filter(|p| open(p) || required) else {
         return Decision::wait(Reason::Rebuilding, format!("{name} is cloned when {} is open", view.record.primary));
     };
     if primary.source.waiting > 0 {
-        return Decision::soon(Reason::Rebuilding, format!("{name} is cloned when no commit waits on {}", view.record.primary));
+        return free_donor(view, name).unwrap_or_else(|| {
+            Decision::soon(Reason::Rebuilding, format!("{name} is cloned when no commit waits on {}", view.record.primary))
+        });
     }
     let step = Step::Clone { member: name.to_owned(), donor: view.record.primary.clone() };
     Decision { next: crate::pair::step::Next::Tick, ..Decision::act(vec![step], Reason::Rebuilding, format!("{name} is cloned from {}", view.record.primary)) }
+}
+
+/// CLONE waits for commits that wait for their acknowledgement (seen), and with `durability: Required` these wait for the
+/// clone. The donor's process is ended: nobody was told that they succeeded. It stays closed until it has its standby.
+fn free_donor(view: &View, name: &str) -> Option<Decision> {
+    let donor = view.primary()?;
+    let pod = donor.pod.as_ref().filter(|p| !p.terminating && view.settings.durability == Durability::Required)?;
+    let member = view.record.primary.clone();
+    let message = format!("commits on {member} wait for {name}, which is cloned only when none waits: {member} is restarted, and closed until then");
+    Some(Decision::act(vec![Step::KillProcess { member, pod_uid: pod.uid.clone() }], Reason::WritesStalled, message))
 }
 
 fn waiting(member: &Member) -> String {
