@@ -76,6 +76,7 @@ struct Memory {
     /// From the first sign of trouble to the slice, of a move whose status doesn't say so yet.
     gap: Option<Duration>,
     surprises: u32,
+    busy_since: Option<Instant>,
     /// The application's Secret, as read last: its version and account.
     app: Option<(String, Credentials)>,
 }

@@ -19,6 +19,8 @@ use crate::pair::step::{Decision, Next};
 
 /// While something is under way the status is told at most this often.
 const TELL: Duration = Duration::from_millis(1_000);
+/// A move that takes longer than this is told of while it goes on.
+const LONG_MOVE: Duration = Duration::from_secs(3);
 /// Trouble of a pair in Sync that is over sooner than this isn't told in its status, milliseconds.
 const LASTING_MS: u64 = 2_000;
 
@@ -27,8 +29,15 @@ impl Runner {
         let record = self.record();
         self.ctx.metrics.pair(&self.namespace, &self.pair.name_any(), &record, decision);
         self.say(decision);
+        // A move comes first: a changed readiness makes kube-proxy sync, and the VIP's slice would wait 1 s for the next one.
+        let busy = match next {
+            Next::Tick => None,
+            Next::Now | Next::Soon => Some(self.memory.busy_since.unwrap_or_else(Instant::now)),
+        };
+        self.memory.busy_since = busy;
         let due = self.memory.told.is_none_or(|at| at.elapsed() >= TELL);
-        if (next != Next::Tick && !due) || self.must_claim || passing(&record, seen, decision) {
+        let long = busy.is_none_or(|since| since.elapsed() >= LONG_MOVE && due);
+        if !long || self.must_claim || passing(&record, seen, decision) {
             return;
         }
         self.memory.told = Some(Instant::now());
