@@ -70,8 +70,9 @@ async fn another_image_goes_standby_first_then_a_switchover() {
         // The same server under another name.
         for node in 1..=3 {
             let node = Node(format!("n{node}"));
-            let (from, to) = ("docker.io/library/mysql:9.7", "docker.io/library/mysql:9.7.99");
-            node.exec(&["ctr", "-n", "k8s.io", "images", "tag", "--force", from, to]).await;
+            let images = node.exec(&["ctr", "-n", "k8s.io", "images", "ls", "-q"]).await;
+            let from = images.lines().find(|name| name.ends_with("/mysql:9.7")).expect("MySQL's image");
+            node.exec(&["ctr", "-n", "k8s.io", "images", "tag", "--force", from, &format!("{from}.99")]).await;
         }
         let before = shop.record().await;
         let writer = shop.busy_writer().await;
