@@ -23,7 +23,6 @@ use crate::pair::record::Mode;
     status = "ShardClusterStatus",
     derive = "PartialEq",
     shortname = "shc",
-    category = "shardpair",
     doc = "A set of dual-master MySQL shard pairs, each behind a VIP.",
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= 40")
         .message("metadata.name must have at most 40 characters (a-z, 0-9, '-'), start with a letter and not end with '-': Services are named after it"),

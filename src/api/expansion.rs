@@ -20,7 +20,6 @@ use super::rules;
     status = "ExpansionPlanStatus",
     derive = "PartialEq",
     shortname = "xplan",
-    category = "shardpair",
     doc = "Doubles the shards of a running ShardCluster.",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),
     printcolumn(name = "To", type_ = "integer", json_path = ".spec.toShards"),

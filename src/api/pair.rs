@@ -20,7 +20,6 @@ use crate::pair::record::{MoveKind, Record};
     status = "ShardPairStatus",
     derive = "PartialEq",
     shortname = "shp",
-    category = "shardpair",
     doc = "The two MySQL servers that hold one shard. Made by the operator from a ShardCluster.",
     printcolumn(name = "Shard", type_ = "integer", json_path = ".spec.shard"),
     printcolumn(name = "Primary", type_ = "string", json_path = ".status.primary"),
