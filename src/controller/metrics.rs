@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::pair::record::{Mode, Record};
-use crate::pair::step::{Decision, Step};
+use crate::pair::step::{Decision, Reason, Step};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Pair {
@@ -82,18 +82,16 @@ impl Metrics {
         self.reconcile.observe(took.as_secs_f64());
     }
 
-    /// How a pair is, after a pass.
-    pub fn pair(&self, namespace: &str, pair: &str, record: &Record, decision: &Decision) {
+    /// How a pair is, after a pass; `before`: the reason of the pass before it.
+    pub fn pair(&self, namespace: &str, pair: &str, record: &Record, decision: &Decision, before: Option<Reason>) {
         let own = || Pair { namespace: namespace.to_owned(), pair: pair.to_owned() };
         self.epoch.get_or_create(&own()).set(record.epoch);
         self.sync.get_or_create(&own()).set(i64::from(record.mode == Mode::Sync));
         let label = |reason: &str| PairReason { namespace: namespace.to_owned(), pair: pair.to_owned(), reason: reason.to_owned() };
-        for reason in crate::pair::step::Reason::ALL {
-            if *reason == decision.note.reason {
-                self.state.get_or_create(&label(reason.as_str())).set(1);
-            } else {
-                self.state.remove(&label(reason.as_str()));
-            }
+        let reason = decision.note.reason;
+        if before != Some(reason) {
+            self.state.get_or_create(&label(reason.as_str())).set(1);
+            before.map(|old| self.state.remove(&label(old.as_str())));
         }
         for step in &decision.steps {
             if let Step::WriteRecord(new) = step
@@ -117,7 +115,7 @@ impl Metrics {
         self.epoch.remove(&own);
         self.sync.remove(&own);
         self.gap.remove(&own);
-        for reason in crate::pair::step::Reason::ALL {
+        for reason in Reason::ALL {
             self.state.remove(&PairReason { namespace: namespace.to_owned(), pair: pair.to_owned(), reason: reason.as_str().to_owned() });
         }
     }

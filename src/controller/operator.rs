@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::failed::Failed;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -40,13 +39,10 @@ pub struct Options {
     pub identity: String,
 }
 
-/// Small error type for start-up.
-pub mod failed {
-    /// What failed, in words.
-    #[derive(Debug, thiserror::Error)]
-    #[error("{0}")]
-    pub struct Failed(pub String);
-}
+/// What failed at start-up, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failed(pub String);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(options: Options) -> Result<(), Failed> {

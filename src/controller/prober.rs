@@ -43,6 +43,13 @@ pub struct Target {
     pub beat: Option<i64>,
 }
 
+impl Target {
+    /// Is it the same server, for the same account? (What the member is, primary or not, may differ.)
+    pub fn same_server(&self, other: &Self) -> bool {
+        self.ip == other.ip && self.pod_uid == other.pod_uid && self.credentials == other.credentials
+    }
+}
+
 #[derive(Default)]
 struct State {
     contact: Status,
@@ -289,8 +296,7 @@ async fn converse(shared: &Shared, aim: &Target, failures: &mut u32) -> Result<(
             () = shared.poke.notified() => {}
             () = tokio::time::sleep(TICK) => {}
             _ = target.changed() => {
-                let new = target.borrow().clone();
-                if new.ip != aim.ip || new.pod_uid != aim.pod_uid || new.credentials != aim.credentials {
+                if !target.borrow().same_server(aim) {
                     return Ok(());
                 }
             }
@@ -323,7 +329,7 @@ async fn beat(shared: Arc<Shared>) {
             let _ = tokio::time::timeout(TICK, target.changed()).await;
             continue;
         };
-        let same = session.as_ref().is_some_and(|(s, at)| s.is_usable() && at.ip == aim.ip && at.pod_uid == aim.pod_uid && at.credentials == aim.credentials);
+        let same = session.as_ref().is_some_and(|(s, at)| s.is_usable() && at.same_server(&aim));
         if !same {
             session = None;
             // Only beside a prober that has ended the older sessions first.

@@ -188,8 +188,6 @@ pub struct Member {
 pub struct Vip {
     /// The addresses in our own slice; None: there is no slice.
     pub points_to: Option<String>,
-    /// Milliseconds since our last write of the slice; None: not by this operator.
-    pub written_ms: Option<u64>,
     /// Names of slices on the Service that are not ours.
     pub foreign: Vec<String>,
 }

@@ -8,6 +8,7 @@ use kube::{Api, ResourceExt};
 use super::Runner;
 use super::hands::Surprise;
 use crate::api::names;
+use crate::controller::stores::Stores;
 use crate::mysql::heartbeat::{self, Outcome};
 use crate::mysql::role::OpenAs;
 use crate::mysql::{Error, Session, clone, facts, replication, role, tail};
@@ -140,10 +141,10 @@ impl Runner {
         .map_err(named)
     }
 
+    /// Cluster IP of the member's own Service: where its peer replicates from.
     pub(super) fn address(&self, member: &str) -> Option<String> {
-        use crate::controller::stores::Stores;
         let service = Stores::get(&self.ctx.stores.services, &self.namespace, member)?;
-        service.spec.as_ref()?.cluster_ip.clone()
+        service.spec.as_ref()?.cluster_ip.clone().filter(|ip| ip != "None")
     }
 
     /// A readable file in a Secret `<member>-tail-<epoch>`, and an event that names it (invariant 8).

@@ -56,7 +56,7 @@ impl Hands {
     /// Where a member is now.
     pub(super) fn aim(&mut self, member: &str, target: &Target) {
         let hand = self.hands.entry(member.to_owned()).or_default();
-        let same = hand.target.as_ref().is_some_and(|t| t.ip == target.ip && t.pod_uid == target.pod_uid && t.credentials == target.credentials);
+        let same = hand.target.as_ref().is_some_and(|t| t.same_server(target));
         if !same {
             *hand = Hand { target: Some(target.clone()), ..Hand::default() };
         }

@@ -62,11 +62,10 @@ impl Runner {
     fn objects(&self, name: &str) -> Member {
         let stores = &self.ctx.stores;
         let ns = &self.namespace;
-        let address = Stores::get(&stores.services, ns, name).and_then(|s| s.spec.as_ref()?.cluster_ip.clone()).filter(|ip| ip != "None");
         Member {
             pod: Stores::get(&stores.pods, ns, &names::pod(name)).map(|pod| self.pod(name, &pod)),
             volume: Stores::get(&stores.claims, ns, name).filter(|c| c.metadata.deletion_timestamp.is_none()).and_then(|c| c.uid()),
-            address,
+            address: self.address(name),
             config_hash: Stores::get(&stores.sets, ns, name).and_then(|s| s.annotations().get(names::CONFIG_HASH).cloned()),
             ..Member::default()
         }
@@ -105,7 +104,7 @@ impl Runner {
         foreign.sort();
         // Our own write may not have come back through the watch yet.
         let points_to = self.memory.vip.clone().filter(|(at, _)| at.elapsed().as_secs() < 5).map(|(_, ip)| ip).or(points_to);
-        Vip { points_to, written_ms: self.memory.vip.as_ref().map(|(at, _)| at.elapsed().as_millis() as u64), foreign }
+        Vip { points_to, foreign }
     }
 
     /// One more than the highest member of the whole cluster.

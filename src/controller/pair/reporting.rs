@@ -27,7 +27,8 @@ const LASTING_MS: u64 = 2_000;
 impl Runner {
     pub(super) async fn report(&mut self, seen: &Observation, decision: &Decision, next: Next) {
         let record = self.record();
-        self.ctx.metrics.pair(&self.namespace, &self.pair.name_any(), &record, decision);
+        let before = self.memory.said.as_ref().map(|(reason, _)| *reason);
+        self.ctx.metrics.pair(&self.namespace, &self.pair.name_any(), &record, decision, before);
         self.say(decision);
         // A move comes first: a changed readiness makes kube-proxy sync, and the VIP's slice would wait 1 s for the next one.
         let busy = match next {

@@ -4,6 +4,7 @@
 //! milliseconds. Silence needs missed answers by the operator *and* by the standby. A write that stays while nothing is
 //! left to acknowledge (full disk, hung fsync) is evidence alone. Operator blind but standby still receiving: not gone.
 
+use super::standby::receives;
 use super::{FRESH_MS, Identity, View, identity};
 use crate::pair::facts::{Contact, Facts, Member, ReceiverState};
 use crate::pair::step::Reason;
@@ -50,14 +51,9 @@ fn witness<'a>(view: &View<'a>, trouble_ms: u64) -> Option<&'a Facts> {
     view.answer(name)
 }
 
-fn hears(view: &View, standby: &Facts) -> bool {
-    let uuid = view.record.member(&view.record.primary).map(|m| m.server_uuid.as_str());
-    standby.channel.as_ref().is_some_and(|c| c.receiver == ReceiverState::On && Some(c.source_uuid.as_str()) == uuid)
-}
-
 /// Does the standby hear the primary, as far as it can tell now?
 pub(super) fn hears_now(view: &View, standby: &Facts) -> bool {
-    hears(view, standby) && !silent_there(view, standby)
+    receives(view, standby) && !silent_there(view, standby)
 }
 
 /// Can the standby say anything of the primary? Not with a receiver that is stopped, or just started and still trying.
@@ -72,9 +68,9 @@ fn testifies(standby: &Facts) -> bool {
 fn broken(view: &View, for_ms: u64, refused: bool) -> Verdict {
     match witness(view, for_ms) {
         None => Verdict::Doubt(Reason::AwaitingEvidence),
-        Some(standby) if !hears(view, standby) && refused => Verdict::Gone(Reason::ProcessGone),
-        Some(standby) if !hears(view, standby) && testifies(standby) && for_ms >= BROKEN_MS => Verdict::Gone(Reason::ProcessGone),
-        Some(standby) if !hears(view, standby) => Verdict::Doubt(Reason::AwaitingEvidence),
+        Some(standby) if !receives(view, standby) && refused => Verdict::Gone(Reason::ProcessGone),
+        Some(standby) if !receives(view, standby) && testifies(standby) && for_ms >= BROKEN_MS => Verdict::Gone(Reason::ProcessGone),
+        Some(standby) if !receives(view, standby) => Verdict::Doubt(Reason::AwaitingEvidence),
         // Its receiver may not have noticed yet; a hung host never sends it anything: silence counts then.
         Some(standby) if for_ms >= view.settings.detect_after_ms && silent_there(view, standby) => {
             Verdict::Gone(Reason::Silent)
@@ -100,7 +96,7 @@ fn silent(view: &View, for_ms: u64) -> Verdict {
     match witness(view, for_ms) {
         None => Verdict::Doubt(Reason::AwaitingEvidence),
         Some(standby) if !testifies(standby) => Verdict::Doubt(Reason::AwaitingEvidence),
-        Some(standby) if !hears(view, standby) || silent_there(view, standby) => Verdict::Gone(Reason::Silent),
+        Some(standby) if !receives(view, standby) || silent_there(view, standby) => Verdict::Gone(Reason::Silent),
         Some(_) => Verdict::Doubt(Reason::OperatorBlind),
     }
 }

@@ -110,14 +110,13 @@ fn who(view: &View, name: &str, member: &Member) -> Option<Decision> {
 
 /// The record with a standby that starts from nothing.
 fn made_anew(view: &View, name: &str, reason: Reason) -> Record {
-    let mut record = solo(view);
+    let mut record = rebuild(view, name, reason);
     let known = record.member_mut(name);
     known.volume.clear();
     known.server_uuid.clear();
     // What it held is gone with its volume.
     record.deposed = record.deposed.filter(|d| d.member != name);
     record.abandoned.retain(|a| a.member != name);
-    record.rebuild = Some(Rebuild { member: name.to_owned(), phase: RebuildPhase::Marking, reason: reason.as_str().to_owned() });
     record
 }
 
@@ -148,13 +147,13 @@ fn lost(view: &View, name: &str, member: &Member) -> Option<Decision> {
     if view.settings.durability == Durability::Required {
         return None;
     }
-    Some(alone(view, format!("{name} has been away for {} ms: {} goes on alone", member.not_serving_ms, view.record.primary)))
+    Some(alone(view, Reason::StandbyLost, format!("{name} has been away for {} ms: {} goes on alone", member.not_serving_ms, view.record.primary)))
 }
 
 /// Invariant 2, in this order.
-fn alone(view: &View, message: String) -> Decision {
+fn alone(view: &View, reason: Reason, message: String) -> Decision {
     let steps = vec![Step::WriteRecord(Box::new(solo(view))), Step::RelaxAcks { member: view.record.primary.clone() }];
-    Decision::act(steps, Reason::StandbyLost, message)
+    Decision::act(steps, reason, message)
 }
 
 /// It seems to serve, and commits wait for it all the same (its disk is full, its receiver doesn't acknowledge).
@@ -166,7 +165,7 @@ fn stalled(view: &View, name: &str) -> Option<Decision> {
     if view.record.mode == Mode::Solo {
         return relax_if_alone(view);
     }
-    Some(alone(view, format!("commits have waited for {name} for {waits_ms} ms: {} goes on alone", view.record.primary)))
+    Some(alone(view, Reason::StandbyLost, format!("commits have waited for {name} for {waits_ms} ms: {} goes on alone", view.record.primary)))
 }
 
 /// Gone for long: hung on a healthy node, its process is restarted; past `replaceAfter` another member takes its place.
@@ -235,8 +234,7 @@ fn leaving(view: &View, name: &str, member: &Member) -> Option<Decision> {
     if view.settings.durability == Durability::Required {
         return None;
     }
-    let steps = vec![Step::WriteRecord(Box::new(solo(view))), Step::RelaxAcks { member: view.record.primary.clone() }];
-    Some(Decision::act(steps, Reason::StandbyTerminating, message))
+    Some(alone(view, Reason::StandbyTerminating, message))
 }
 
 /// A planned restart: Solo first, so that no commit waits for a standby that is on its way.

@@ -63,16 +63,7 @@ impl World {
 
     fn request(&mut self, what: &str) {
         let (kind, member) = what.split_once(' ').expect("request <kind> <member>");
-        let requests = &mut self.seen.requests;
-        let field = match kind {
-            "switchover-to" => &mut requests.switchover_to,
-            "promote-with-data-loss" => &mut requests.promote_with_data_loss,
-            "replace" => &mut requests.replace,
-            "rebuild" => &mut requests.rebuild,
-            "discard-tail" => &mut requests.discard_tail,
-            other => panic!("no request {other}"),
-        };
-        *field = Some(member.to_owned());
+        *self.request_field(kind) = Some(member.to_owned());
     }
 
     fn set(&mut self, what: &str) {

@@ -119,16 +119,20 @@ impl World {
     }
 
     fn clear(&mut self, annotation: &str) {
+        *self.request_field(annotation.trim_start_matches("shardpair.io/")) = None;
+    }
+
+    /// Where the request of a kind stands.
+    pub(super) fn request_field(&mut self, kind: &str) -> &mut Option<String> {
         let requests = &mut self.seen.requests;
-        let field = match annotation.trim_start_matches("shardpair.io/") {
+        match kind {
             "switchover-to" => &mut requests.switchover_to,
             "promote-with-data-loss" => &mut requests.promote_with_data_loss,
             "replace" => &mut requests.replace,
             "rebuild" => &mut requests.rebuild,
             "discard-tail" => &mut requests.discard_tail,
             other => panic!("no request {other}"),
-        };
-        *field = None;
+        }
     }
 
     fn write_record(&mut self, record: &Record) {
