@@ -2,6 +2,7 @@
 mod crds;
 mod decisions;
 mod gtid;
+mod model;
 mod invariants;
 mod validation;
 mod manifests;

@@ -13,6 +13,7 @@ const PURE: &[&str] = &[
     "pair/step.rs",
     "pair/report.rs",
     "pair/decide",
+    "simulation",
     "mysql/gtid.rs",
     "mysql/config.rs",
     "controller/cluster/plan.rs",
