@@ -37,15 +37,16 @@ pub struct Shard {
     pub keys: Keys,
 }
 
-/// The map of a cluster that no plan has changed: `shards` equal parts, or the spec's ranges.
+/// The map of a cluster: `shards` equal parts, or the ranges as they are now. While a plan splits the shards, both VIPs of a
+/// split shard lead to where its keys are, so one map of equal parts is right for all of them at every moment.
 pub fn uniform(cluster: &Valid) -> Vec<Shard> {
     let keys = |id: u32| match cluster.sharding.strategy {
         Strategy::Hash => Keys::Residue { modulus: cluster.shards, residue: id },
         Strategy::Table => Keys::Table,
         Strategy::Range => {
-            let at = cluster.sharding.ranges.iter().position(|r| r.shard == id as i32).unwrap_or_default();
-            let before = at.checked_sub(1).and_then(|i| cluster.sharding.ranges[i].to);
-            Keys::Range { from: before, to: cluster.sharding.ranges.get(at).and_then(|r| r.to) }
+            let at = cluster.ranges.iter().position(|r| r.shard == id as i32).unwrap_or_default();
+            let before = at.checked_sub(1).and_then(|i| cluster.ranges[i].to);
+            Keys::Range { from: before, to: cluster.ranges.get(at).and_then(|r| r.to) }
         }
     };
     (0..cluster.shards).map(|id| Shard { id, keys: keys(id) }).collect()
