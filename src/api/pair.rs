@@ -126,4 +126,29 @@ pub struct Split {
     /// Range: the first key that moves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_at: Option<i64>,
+    /// The parent's keys before the split, as the map had them. The same on both sides.
+    #[serde(default)]
+    pub keys: SplitKeys,
+}
+
+/// A shard's keys, in the fields of a map's line: modulus and residue (Hash), from and to (Range), route, modulus and
+/// residue (Table).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SplitKeys {
+    /// Hash, Table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modulus: Option<u32>,
+    /// Hash, Table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residue: Option<u32>,
+    /// Table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<u32>,
+    /// Range: the first key; absent: open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<i64>,
+    /// Range: the first key beyond; absent: open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<i64>,
 }
