@@ -15,3 +15,4 @@ pub mod manifests;
 pub mod mysql;
 #[cfg(feature = "operator")]
 pub mod pair;
+pub mod routing;

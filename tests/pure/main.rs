@@ -9,3 +9,4 @@ mod manifests;
 mod purity;
 mod cluster_plan;
 mod chart;
+mod routing;
