@@ -217,7 +217,7 @@ pub struct ShardProgress {
 }
 
 /// How far a clone has come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CloneProgress {
     /// The member that is being filled.

@@ -178,6 +178,8 @@ pub struct Observation {
     pub before: Option<String>,
     /// A preflight that is recent; absent: none is.
     pub preflight: Option<Preflight>,
+    /// Why the last one could not look.
+    pub preflight_error: Option<String>,
     /// By split shard.
     pub audits: BTreeMap<u32, Audit>,
     /// By split shard.

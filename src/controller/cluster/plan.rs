@@ -306,7 +306,7 @@ fn the_map(cluster: &Valid, seen: &Seen, plan: &mut Plan) {
     let epoch = |json: String| serde_json::from_str::<Value>(&json).ok()?["epoch"].as_i64();
     let there = seen.get(Kind::ConfigMap, &names::map(&cluster.name)).and_then(text).and_then(epoch);
     if there.is_none_or(|epoch| epoch <= cluster.epoch) {
-        apply(seen, Kind::ConfigMap, map::build(cluster, &map::uniform(cluster)), plan);
+        apply(seen, Kind::ConfigMap, map::build(cluster), plan);
     }
 }
 

@@ -10,7 +10,7 @@ mod observe;
 mod provisioning;
 mod reporting;
 mod switchover;
-mod write;
+pub(in crate::controller) mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -75,7 +75,8 @@ pub(super) fn preflight(v: &View) -> Option<Said> {
         return Some(Said::wait(Reason::Degraded, format!("every pair must be in Sync and at rest before it begins; {why}")));
     }
     let Some(preflight) = &v.seen.preflight else {
-        return Some(Said::wait(Reason::Preflight, "schema, pairs and disks are looked at").work(Work::Preflight));
+        let error = v.seen.preflight_error.as_ref().map(|e| format!("; tried again after: {e}")).unwrap_or_default();
+        return Some(Said::wait(Reason::Preflight, format!("schema, pairs and disks are looked at{error}")).work(Work::Preflight));
     };
     let refusals: Vec<_> = preflight.refusals().collect();
     if let Some(first) = refusals.first() {
