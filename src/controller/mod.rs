@@ -1,6 +1,7 @@
 //! The glue between the pure rooms and the world: reconcilers, probers, the Lease.
 
 pub mod cluster;
+mod foreign;
 pub mod leader;
 pub mod metrics;
 pub mod operator;

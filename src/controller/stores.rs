@@ -12,7 +12,6 @@ use futures::TryStreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -24,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::api::cluster::ShardCluster;
 use crate::api::names;
 use crate::api::pair::ShardPair;
+use crate::controller::foreign::ForeignSlices;
 
 type Waiters = Arc<Mutex<HashMap<(String, String), Vec<Arc<Notify>>>>>;
 
@@ -44,8 +44,8 @@ pub struct Stores {
     pub services: Store<Service>,
     /// The VIPs' own slices.
     pub slices: Store<EndpointSlice>,
-    /// All slices by name only, to notice foreign ones on a VIP.
-    pub all_slices: Store<PartialObjectMeta<EndpointSlice>>,
+    /// Slices that aren't ours, by Service: a foreign one on a VIP takes its traffic.
+    pub foreign_slices: ForeignSlices,
     /// All nodes.
     pub nodes: Store<Node>,
     waiters: Waiters,
@@ -64,14 +64,14 @@ pub async fn start(client: &Client, namespace: Option<&str>, tasks: &mut JoinSet
         sets: watch(scoped(client, namespace), ours(), &waiters, tasks),
         services: watch(scoped(client, namespace), ours(), &waiters, tasks),
         slices: watch(scoped(client, namespace), ours(), &waiters, tasks),
-        all_slices: watch(scoped(client, namespace), any(), &waiters, tasks),
+        foreign_slices: ForeignSlices::start(scoped(client, namespace), tasks),
         nodes: watch(Api::all(client.clone()), any(), &waiters, tasks),
         waiters,
     };
     let ready = async {
         let s = &stores;
         let _ = tokio::join!(s.clusters.wait_until_ready(), s.pairs.wait_until_ready(), s.pods.wait_until_ready(), s.claims.wait_until_ready(), s.sets.wait_until_ready());
-        let _ = tokio::join!(s.services.wait_until_ready(), s.slices.wait_until_ready(), s.all_slices.wait_until_ready(), s.nodes.wait_until_ready());
+        let _ = tokio::join!(s.services.wait_until_ready(), s.slices.wait_until_ready(), s.foreign_slices.wait_until_ready(), s.nodes.wait_until_ready());
     };
     ready.await;
     stores

@@ -5,4 +5,5 @@ pub mod facts;
 pub mod record;
 pub mod report;
 pub mod settings;
+pub mod split;
 pub mod step;

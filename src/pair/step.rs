@@ -54,6 +54,35 @@ pub enum Step {
     ClearRequest { annotation: &'static str },
 }
 
+impl Step {
+    /// One word, for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::WriteRecord(_) => "WriteRecord",
+            Self::StopReceiver { .. } => "StopReceiver",
+            Self::StartApplier { .. } => "StartApplier",
+            Self::OpenPrimary { .. } => "OpenPrimary",
+            Self::RequireAcks { .. } => "RequireAcks",
+            Self::RelaxAcks { .. } => "RelaxAcks",
+            Self::ProveSync { .. } => "ProveSync",
+            Self::CloseStandby { .. } => "CloseStandby",
+            Self::Attach { .. } => "Attach",
+            Self::PointVip { .. } => "PointVip",
+            Self::KillProcess { .. } => "KillProcess",
+            Self::ShutDown { .. } => "ShutDown",
+            Self::SaveTail { .. } => "SaveTail",
+            Self::PlaceMarker { .. } => "PlaceMarker",
+            Self::Clone { .. } => "Clone",
+            Self::SwitchOver { .. } => "SwitchOver",
+            Self::Provision { .. } => "Provision",
+            Self::ApplySettings { .. } => "ApplySettings",
+            Self::EnableEvents { .. } => "EnableEvents",
+            Self::SetMembers { .. } => "SetMembers",
+            Self::ClearRequest { .. } => "ClearRequest",
+        }
+    }
+}
+
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// Why something is done, waited for or refused. Its name is the condition's and event's reason.

@@ -35,12 +35,6 @@ const CLONE: Duration = Duration::from_secs(24 * 3600);
 /// Reading a tail takes this long at most.
 const TAIL_TIME: Duration = Duration::from_secs(60);
 
-/// A step in one word, for logs.
-pub(super) fn name(step: &Step) -> String {
-    let debug = format!("{step:?}");
-    debug.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
-}
-
 pub(super) fn surprise(step: &str) -> impl Fn(Error) -> Surprise + '_ {
     move |error| Surprise::new(step, error.to_string())
 }
@@ -50,7 +44,7 @@ impl Runner {
         for step in &decision.steps {
             let begun = std::time::Instant::now();
             self.step(record, step).await?;
-            tracing::info!(pair = %self.pair.name_any(), step = name(step), ms = begun.elapsed().as_millis() as u64, "done");
+            tracing::info!(pair = %self.pair.name_any(), step = step.name(), ms = begun.elapsed().as_millis() as u64, "done");
         }
         self.memory.surprises = 0;
         Ok(())
@@ -63,8 +57,8 @@ impl Runner {
     }
 
     async fn step(&mut self, record: &Record, step: &Step) -> Result<(), Surprise> {
-        let named = name(step);
-        let failed = surprise(&named);
+        let named = step.name();
+        let failed = surprise(named);
         match step {
             Step::WriteRecord(new) => self.write_record(new).await,
             Step::StopReceiver { member } => replication::stop_receiver(self.at(member).await?, SLOW).await.map_err(failed),

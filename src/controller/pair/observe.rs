@@ -95,13 +95,7 @@ impl Runner {
         let name = self.pair.name_any();
         let own = Stores::get(&stores.slices, &self.namespace, &name);
         let points_to = own.and_then(|s| s.endpoints.first()?.addresses.first().cloned());
-        let foreign = stores.all_slices.state_filter(|s| {
-            s.metadata.namespace.as_deref() == Some(&self.namespace)
-                && s.labels().get("kubernetes.io/service-name") == Some(&name)
-                && s.labels().get("endpointslice.kubernetes.io/managed-by").map(String::as_str) != Some(names::SLICE_MANAGER)
-        });
-        let mut foreign: Vec<String> = foreign.iter().map(|s| s.name_any()).collect();
-        foreign.sort();
+        let foreign = stores.foreign_slices.on(&self.namespace, &name);
         // Our own write may not have come back through the watch yet.
         let points_to = self.memory.vip.clone().filter(|(at, _)| at.elapsed().as_secs() < 5).map(|(_, ip)| ip).or(points_to);
         Vip { points_to, foreign }
