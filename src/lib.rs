@@ -13,3 +13,4 @@ pub mod manifests;
 pub mod mysql;
 #[cfg(feature = "operator")]
 pub mod pair;
+pub mod routing;
