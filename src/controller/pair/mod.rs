@@ -9,6 +9,7 @@ mod hands;
 mod observe;
 mod provisioning;
 mod reporting;
+mod rewind;
 mod switchover;
 pub(in crate::controller) mod write;
 
