@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 use shardpair::api::expansion::{ExpansionPlanStatus, Finding, Phase, Severity, Standbys};
 use shardpair::expansion::decide::{GRACE_MS, decide};
-use shardpair::expansion::facts::{Asked, Audit, Cluster, Level, Observation, Pair, Plan, Preflight, Purge};
+use shardpair::expansion::facts::{Asked, Cluster, Level, Observation, Pair, Plan, Preflight, Purge};
 use shardpair::expansion::report;
 use shardpair::expansion::step::{Decision, Step, Work};
 
@@ -272,7 +272,7 @@ impl World {
 
     /// Binary logs contain misrouted rows.
     pub fn misroute(&mut self, shard: u32, rows: i64) {
-        let audit = self.seen.audits.entry(shard).or_insert_with(Audit::default);
+        let audit = self.seen.audits.entry(shard).or_default();
         (audit.misrouted, audit.example) = (rows, Some("shop.orders user_id=7".to_owned()));
     }
 }
