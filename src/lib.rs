@@ -13,3 +13,5 @@ pub mod manifests;
 pub mod mysql;
 #[cfg(feature = "operator")]
 pub mod pair;
+#[cfg(feature = "plugin")]
+pub mod plugin;

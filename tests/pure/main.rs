@@ -8,3 +8,4 @@ mod manifests;
 mod purity;
 mod cluster_plan;
 mod chart;
+mod plugin;
