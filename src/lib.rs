@@ -15,3 +15,4 @@ pub mod mysql;
 pub mod pair;
 #[cfg(feature = "plugin")]
 pub mod plugin;
+pub mod routing;

@@ -46,6 +46,10 @@ events! {
     REQUEST_REFUSED = "RequestRefused";
     /// ShardPair: what a returning member had beyond the primary was saved.
     TAIL_SAVED = "TailSaved";
+    /// ShardPair: a returned member's tail was undone from its own binlog.
+    REWOUND = "Rewound";
+    /// ShardPair: a tail can't be undone so, or rows differ afterwards: the member is cloned.
+    REWIND_REFUSED = "RewindRefused";
     /// ShardPair: a standby is being rebuilt from the primary.
     REBUILD_STARTED = "RebuildStarted";
     /// ShardPair: a standby was rebuilt.

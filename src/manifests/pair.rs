@@ -13,6 +13,7 @@ pub fn build(cluster: &Valid, shard: u32) -> ShardPair {
             cluster: cluster.name.clone(),
             shard: shard as i32,
             members: names::first_members(&cluster.name, shard),
+            split: None,
         },
         status: None,
     }

@@ -85,6 +85,7 @@ pub fn guide(reason: Reason) -> (Class, &'static str) {
         Reason::ErrantTransactions => (Alarm, "Find out who wrote on the standby; then annotate shardpair.io/discard-tail: saved, then undone."),
         Reason::BinlogsPurged => (Work, "Nothing: it is rebuilt. Keep binary logs longer than a standby may be away (binlog_expire_logs_seconds)."),
         Reason::Rebuilding => (Work, "Nothing: it takes as long as the data is large; until then there is no second copy."),
+        Reason::Rewinding => (Work, "Nothing: what was never acknowledged is undone; until then there is no second copy."),
         Reason::Attaching => (Work, "Nothing."),
         Reason::CatchingUp => (Wait, "Nothing; if the lag grows, the standby is too slow for the writes."),
         Reason::ProvingSync => (Work, "Nothing."),

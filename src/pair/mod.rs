@@ -6,4 +6,5 @@ pub mod guide;
 pub mod record;
 pub mod report;
 pub mod settings;
+pub mod split;
 pub mod step;

@@ -106,6 +106,9 @@ pub fn changes(old: &Record, new: &Record) -> Vec<Told> {
         (Some(r), None) => told.push(Told::new(false, events::REBUILT, format!("{} holds a clone of {}", r.member, new.primary))),
         _ => {}
     }
+    if let (Some(r), None, None) = (&old.rewind, &new.rewind, &new.rebuild) {
+        told.push(Told::new(false, events::REWOUND, format!("the tail of {} is undone, its rows are those of {}", r.member, new.primary)));
+    }
     if old.standby != new.standby && old.primary == new.primary {
         let (gone, come) = (old.standby.as_deref().unwrap_or(""), new.standby.as_deref().unwrap_or(""));
         told.push(Told::new(false, events::REPLACED, format!("{come} takes the place of {gone}, whose volume is kept")));

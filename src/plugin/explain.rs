@@ -119,6 +119,9 @@ fn members(pair: &ShardPair) -> Vec<MemberLine> {
         if let Some(r) = record.rebuild.as_ref().filter(|r| r.member == name) {
             notes.push(format!("being rebuilt ({:?}): {}", r.phase, r.reason));
         }
+        if let Some(r) = record.rewind.as_ref().filter(|r| r.member == name) {
+            notes.push(format!("its tail {} is being undone ({:?})", r.tail, r.phase));
+        }
         if let Some(a) = record.abandoned.iter().find(|a| a.member == name) {
             notes.push(format!("holds acknowledged writes that were given up at epoch {}", a.epoch));
         }

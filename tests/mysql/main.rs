@@ -5,6 +5,7 @@ mod entry;
 mod facts;
 mod failover;
 mod harness;
+mod rewind;
 mod session;
 mod sessions;
 mod switchover;

@@ -9,3 +9,4 @@ mod purity;
 mod cluster_plan;
 mod chart;
 mod plugin;
+mod routing;

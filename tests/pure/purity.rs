@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const PURE: &[&str] = &[
     "api",
     "manifests",
+    "routing",
     "pair/record.rs",
     "pair/facts.rs",
     "pair/settings.rs",

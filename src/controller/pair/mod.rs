@@ -9,6 +9,7 @@ mod hands;
 mod observe;
 mod provisioning;
 mod reporting;
+mod rewind;
 mod switchover;
 mod write;
 
