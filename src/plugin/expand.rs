@@ -85,7 +85,7 @@ async fn follow(cli: &Cli, namespace: &str, name: &str, stay: bool) -> Result<()
         let now = jiff::Timestamp::now();
         let mut view = PlanView::of(&plan, now);
         pace.note(&mut view, now);
-        let ended = view.complete || view.stalled || view.awaits_approval();
+        let ended = view.complete || view.stalled || view.needs_approval();
         let machine = matches!(cli.output, Some(Output::Json | Output::Yaml));
         match machine {
             true if ended || !stay => cli.print(&view)?,

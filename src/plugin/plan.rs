@@ -83,7 +83,7 @@ impl PlanView {
     }
 
     /// It waits for a person's word.
-    pub fn awaits_approval(&self) -> bool {
+    pub fn needs_approval(&self) -> bool {
         !self.stalled && self.phase == Some(self.until) && self.until != Phase::Complete
     }
 }
@@ -112,7 +112,7 @@ pub fn text(plan: &PlanView, paint: Paint) -> String {
     if !plan.message.is_empty() && !plan.complete {
         text += &format!("  {}\n", plan.message);
     }
-    if plan.awaits_approval() {
+    if plan.needs_approval() {
         text += &format!("  -> `kubectl shardpair approve {0}` goes on{1}\n", plan.name, if may_roll_back(plan) { format!(", `kubectl shardpair rollback {}` undoes it", plan.name) } else { String::new() });
     }
     text += &findings(plan, paint);
