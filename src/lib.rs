@@ -8,6 +8,8 @@ pub mod api;
 #[cfg(feature = "operator")]
 pub mod controller;
 #[cfg(feature = "operator")]
+pub mod expansion;
+#[cfg(feature = "operator")]
 pub mod manifests;
 #[cfg(feature = "operator")]
 pub mod mysql;

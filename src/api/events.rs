@@ -67,6 +67,10 @@ events! {
     FLIPPED = "Flipped";
     /// ExpansionPlan: it rolls back.
     ROLLING_BACK = "RollingBack";
+    /// ExpansionPlan: what it had made or moved is undone.
+    ROLLED_BACK = "RolledBack";
+    /// ExpansionPlan: it waits for something that it can't bring about itself.
+    WAITING = "Waiting";
     /// ExpansionPlan: it can't be deleted now.
     DELETION_REFUSED = "DeletionRefused";
 }
