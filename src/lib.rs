@@ -15,4 +15,6 @@ pub mod manifests;
 pub mod mysql;
 #[cfg(feature = "operator")]
 pub mod pair;
+#[cfg(feature = "plugin")]
+pub mod plugin;
 pub mod routing;

@@ -1,10 +1,12 @@
 //! Reasons of events: each a named constant, none written anywhere else. Pure.
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
-        $($(#[$doc])* pub const $name: &str = $text;)*
+    ($(#[doc = $doc:literal] $name:ident = $text:literal;)*) => {
+        $(#[doc = $doc] pub const $name: &str = $text;)*
         /// All of them, for the documentation and its test.
         pub const ALL: &[&str] = &[$($text),*];
+        /// What each says, in the order of [`ALL`]: `<kind>: <meaning>`.
+        pub const MEANINGS: &[&str] = &[$($doc),*];
     };
 }
 

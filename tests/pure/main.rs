@@ -9,4 +9,5 @@ mod manifests;
 mod purity;
 mod cluster_plan;
 mod chart;
+mod plugin;
 mod routing;
