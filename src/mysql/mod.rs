@@ -1,6 +1,6 @@
 //! The only place that speaks to MySQL.
 //!
-//! Pure parts: [`gtid`], [`config`], and the rendering in [`tail`]. The rest are verbs: each carries out one thing on one
+//! Pure parts: [`gtid`], [`config`], the rendering in [`tail`], and the inversion in [`rewind`]. The rest are verbs: each carries out one thing on one
 //! member through a [`session::Session`], is idempotent, has a deadline, and verifies what it did.
 
 pub mod accounts;
@@ -12,6 +12,7 @@ pub mod gtid;
 pub mod guard;
 pub mod heartbeat;
 pub mod replication;
+pub mod rewind;
 pub mod role;
 pub mod session;
 pub mod sessions;

@@ -6,6 +6,7 @@ mod facts;
 mod failover;
 mod guard;
 mod harness;
+mod rewind;
 mod session;
 mod sessions;
 mod switchover;
