@@ -202,27 +202,7 @@ pub struct Sharding {
     pub tables: Vec<Table>,
 }
 
-/// Hash, range or table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Strategy {
-    /// `function(key) mod modulus == residue`
-    #[default]
-    Hash,
-    /// By bounds.
-    Range,
-    /// By a table of routes.
-    Table,
-}
-
-/// How a key becomes a number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Function {
-    /// Integers: the key itself.
-    #[default]
-    Mod,
-    /// CRC-32 (IEEE) of the key's UTF-8 bytes.
-    Crc32,
-}
+pub use crate::routing::{Function, Strategy, TableClass};
 
 /// Keys of one shard: from the bound before (inclusive) to `to` (exclusive).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -268,16 +248,16 @@ pub struct Table {
     pub class: TableClass,
 }
 
-/// What a table holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum TableClass {
-    /// Each row belongs to one shard, by its key.
-    #[default]
-    Sharded,
-    /// The same rows on every shard.
-    Reference,
-    /// Each shard's own.
-    Local,
+impl From<&Table> for crate::routing::Table {
+    fn from(table: &Table) -> Self {
+        Self { name: table.name.clone(), key: table.key.clone(), class: table.class }
+    }
+}
+
+impl From<&RouteTable> for crate::routing::map::RouteSource {
+    fn from(source: &RouteTable) -> Self {
+        Self { config_map: source.config_map.clone(), mysql_table: source.mysql_table.clone() }
+    }
 }
 
 /// How new ids are made.
@@ -362,6 +342,9 @@ pub struct ShardClusterStatus {
     /// Version of the map.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
+    /// Range: the bounds after an ExpansionPlan, in order; empty: those of the spec.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<Range>,
     /// `<namespace>/<lease>` of the operator installation that manages this cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manager: Option<String>,

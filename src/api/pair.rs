@@ -7,8 +7,10 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::expansion::Standbys;
 use super::rules;
 use crate::pair::record::{MoveKind, Record};
+use crate::pair::split::{SplitStatus, SplitUntil};
 
 /// What a pair consists of.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +44,9 @@ pub struct ShardPairSpec {
     /// The members, in order of their side: two, or three while one is being replaced.
     #[schemars(length(min = 1, max = 4), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub members: Vec<String>,
+    /// Present while an ExpansionPlan splits this pair, or makes it. Only the plan writes it; the pair carries it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
 }
 
 /// The record, and what is told beside it.
@@ -63,6 +68,9 @@ pub struct ShardPairStatus {
     /// What databases and application account were made from; another value: they are made again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provisioned: Option<String>,
+    /// How far the split has come on this side; present while the spec has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitStatus>,
     /// Ready, Available, Redundant.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -87,4 +95,60 @@ pub struct LastMove {
     pub seconds: f64,
     /// Why.
     pub reason: String,
+}
+
+/// Which side of a split a pair is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SplitRole {
+    /// It gives half of its keys away.
+    Parent,
+    /// It is made of new members, follows the parent, and takes that half.
+    Child,
+}
+
+/// What the plan asks of a pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Split {
+    /// The ExpansionPlan's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub plan: String,
+    /// Which side this is.
+    pub role: SplitRole,
+    /// The pair of the other side.
+    #[schemars(length(min = 1, max = 63))]
+    pub other: String,
+    /// How far to go. Lowered from Flipped to Prepared it rolls back; from Dissolved on there is no way back.
+    pub until: SplitUntil,
+    /// When the child gets its standby.
+    #[serde(default)]
+    pub standbys: Standbys,
+    /// Range: the first key that moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_at: Option<i64>,
+    /// The parent's keys before the split, as the map had them. The same on both sides.
+    #[serde(default)]
+    pub keys: SplitKeys,
+}
+
+/// A shard's keys, in the fields of a map's line: modulus and residue (Hash), from and to (Range), route, modulus and
+/// residue (Table).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SplitKeys {
+    /// Hash, Table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modulus: Option<u32>,
+    /// Hash, Table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residue: Option<u32>,
+    /// Table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<u32>,
+    /// Range: the first key; absent: open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<i64>,
+    /// Range: the first key beyond; absent: open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<i64>,
 }

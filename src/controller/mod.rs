@@ -1,6 +1,8 @@
 //! The glue between the pure rooms and the world: reconcilers, probers, the Lease.
 
 pub mod cluster;
+mod foreign;
+pub mod expansion;
 pub mod leader;
 pub mod metrics;
 pub mod operator;

@@ -2,7 +2,9 @@
 
 pub mod decide;
 pub mod facts;
+pub mod guide;
 pub mod record;
 pub mod report;
 pub mod settings;
+pub mod split;
 pub mod step;

@@ -51,6 +51,9 @@ pub struct Member {
     /// Seconds behind the primary, in coarse steps (so that a pair at rest writes nothing); shown, decides nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_seconds: Option<i64>,
+    /// Transactions that the primary has executed and this member hasn't, in coarse steps; shown, decides nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind_transactions: Option<i64>,
     /// my.cnf entries that changed since its process started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<AppliedSettings>,
@@ -116,6 +119,31 @@ pub struct Rebuild {
     pub reason: String,
 }
 
+/// How far the undoing of a tail has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RewindPhase {
+    /// The tail is to be undone on the member; with the mark seen there it is, all but the GTID sets.
+    Undoing,
+    /// Undone: it may follow the primary, and is not in Sync before the rows that the tail touched were compared.
+    Comparing,
+}
+
+/// A standby whose tail is undone from its own binlog (`mysql::rewind`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rewind {
+    /// Its name.
+    pub member: String,
+    /// How far it has come.
+    pub phase: RewindPhase,
+    /// The GTIDs to be undone.
+    pub tail: String,
+    /// The GTIDs that stay.
+    pub keep: String,
+    /// Names this rewind on the member: the epoch that recorded it.
+    pub mark: i64,
+}
+
 /// A member whose acknowledged writes were given up by a person (promote-with-data-loss): nothing undoes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -124,6 +152,72 @@ pub struct Abandoned {
     pub member: String,
     /// The record's epoch that gave it up.
     pub epoch: i64,
+}
+
+/// A child that owns nothing yet, or nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Follows {
+    /// The parent.
+    pub pair: String,
+    /// The cession (its epoch) that was given back: only a later one makes it open again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_back: Option<i64>,
+}
+
+/// The parent's half of the keys that is another pair's. Undone only by that pair's own record, which gives it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ceded {
+    /// The child.
+    pub pair: String,
+    /// The parent's epoch that ceded it: names this cession.
+    pub epoch: i64,
+    /// When the keys that move began to pause.
+    pub fenced_at: MicroTime,
+}
+
+/// The dual-master link after a flip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Linked {
+    /// The other pair.
+    pub pair: String,
+}
+
+/// Why a link ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Cut {
+    /// As planned.
+    Dissolved,
+    /// After a failover it couldn't be made again without letting a tail through.
+    LinkBroken,
+}
+
+/// A link that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Severed {
+    /// The other pair.
+    pub pair: String,
+    /// Why.
+    pub reason: Cut,
+    /// Seen on this side: no member's channel leads to the other pair any more.
+    pub proven: bool,
+}
+
+/// Tries of a flip: each stops the moving keys for a moment, so they come at growing distances.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Flip {
+    /// Tries that were given up.
+    pub given_up: u32,
+    /// When the last one was given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_up_at: Option<MicroTime>,
+    /// One is under way since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begun_at: Option<MicroTime>,
 }
 
 /// The pair's truth. `epoch` 0 means: not provisioned yet.
@@ -154,12 +248,33 @@ pub struct Record {
     /// The standby that is being rebuilt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<Rebuild>,
+    /// The standby whose tail is undone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewind: Option<Rewind>,
     /// Members whose acknowledged writes a person gave up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub abandoned: Vec<Abandoned>,
     /// When a switchover was given up last: each try stops the writes, so the operator's own next one waits a while.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub given_up_at: Option<MicroTime>,
+    /// `auto_increment_offset` of its side (with `ids: Interleave`); absent: 1. It stays with the pair when the split is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u16>,
+    /// Child of a split: its primary is read-only and follows the primary of that pair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Follows>,
+    /// Parent of a split: half of the keys are another pair's from here on. Written once a flip: its commit point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ceded: Option<Ceded>,
+    /// After the flip: the primary's channel leads to the other pair's primary instead of to its standby.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linked: Option<Linked>,
+    /// The link has ended: there is no way back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severed: Option<Severed>,
+    /// Tries of the flip, or of the way back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flip: Option<Flip>,
     /// Times of the last automatic failovers (at most 10), for the limit on failovers per time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recent_failovers: Vec<MicroTime>,

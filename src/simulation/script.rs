@@ -32,6 +32,8 @@ pub enum Command {
     PointVip(u8),
     /// That very pod.
     DeletePod(u8, String),
+    /// Can the tail be undone there, or is it already (the mark)? Else this record is written, and that is all.
+    Invertible(u8, u16, Arc<Record>),
     /// A tail is kept.
     SaveTail(u8, Set),
     /// Databases and accounts.
@@ -74,6 +76,14 @@ pub fn commands(step: &Step, settings: &Settings, log: &Log) -> Vec<Command> {
         Step::KillProcess { member, pod_uid } => vec![Command::DeletePod(index(member), pod_uid.clone())],
         Step::ShutDown { member } => sql(member, &[Verb::ShutDown]),
         Step::SaveTail { member, tail } => vec![Command::SaveTail(index(member), log.set(tail))],
+        Step::Rewind { member, tail, keep, mark, otherwise } => {
+            let (tail, keep) = (log.set(tail), log.set(keep));
+            let begin = Command::Invertible(index(member), *mark as u16, Arc::new((**otherwise).clone()));
+            [vec![begin], sql(member, &[Verb::Undo(tail, *mark as u16), Verb::ForgetGtids(keep), Verb::SetGtids(keep)])].concat()
+        }
+        Step::CompareRows { member, primary, .. } => {
+            vec![Command::NoteExecuted(index(primary)), Command::Sql(index(member), Verb::Compared)]
+        }
         Step::PlaceMarker { member } => sql(member, &[Verb::Mark]),
         Step::Clone { member, donor } => sql(member, &[Verb::BeginClone(index(donor))]),
         Step::SwitchOver { from, to, record } => switch_over(index(from), index(to), record, settings),

@@ -44,6 +44,11 @@ pub struct Server {
     /// On disk: the mark of a rebuild.
     pub marked: bool,
 
+    /// On disk: transactions whose rows a rewind took back here, whatever the GTID sets say.
+    pub undone: Set,
+    /// On disk: the mark of a rewind.
+    pub rewound: Option<u16>,
+
     /// In the binary log, waiting for acknowledgements; not in `gtid_executed`.
     pub pending: Set,
     /// `super_read_only`
@@ -86,6 +91,8 @@ impl Server {
             unsynced: Set::EMPTY,
             source: None,
             marked: false,
+            undone: Set::EMPTY,
+            rewound: None,
             pending: Set::EMPTY,
             read_only: true,
             offline: true,
@@ -121,6 +128,16 @@ impl Server {
         self.executed.union(self.received)
     }
 
+    /// Transactions whose rows are here, committed or waiting.
+    pub fn rows(&self) -> Set {
+        self.logged().without(self.undone)
+    }
+
+    /// Transactions whose rows are here or can still be applied.
+    pub fn keeps(&self) -> Set {
+        self.holds().without(self.undone)
+    }
+
     /// Received and not applied.
     pub fn undrained(&self) -> Set {
         self.received.without(self.executed)
@@ -153,6 +170,8 @@ impl Server {
             unsynced: self.unsynced,
             source: self.source,
             marked: self.marked,
+            undone: self.undone,
+            rewound: self.rewound,
             ..fresh
         };
     }
@@ -221,6 +240,7 @@ impl Server {
         (self.executed, self.purged, self.epoch) = (donor.executed, donor.executed, donor.epoch);
         (self.pending, self.received, self.unsynced) = (Set::EMPTY, Set::EMPTY, Set::EMPTY);
         (self.source, self.marked) = (None, false);
+        (self.undone, self.rewound) = (donor.undone, donor.rewound);
         self.boot();
     }
 }

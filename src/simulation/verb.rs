@@ -33,6 +33,14 @@ pub enum Verb {
     StartReceiver,
     /// The mark of a rebuild.
     Mark,
+    /// The inverse of a tail, and the mark that says so, in one commit; nothing where the mark is.
+    Undo(Set, u16),
+    /// The binary logs and GTID sets are forgotten, unless they are these already.
+    ForgetGtids(Set),
+    /// The GTID sets are these.
+    SetGtids(Set),
+    /// The mark of a rewind is taken away, if the rows are the primary's.
+    Compared,
     /// CLONE begins; refused without the mark.
     BeginClone(u8),
     /// A clean end; refused to a source.
@@ -78,6 +86,19 @@ impl Server {
             }
             Verb::Mark if !self.pending.is_empty() => return Err("a commit waits"),
             Verb::Mark => self.marked = true,
+            Verb::Undo(tail, mark) => {
+                if self.rewound != Some(mark) {
+                    (self.undone, self.rewound) = (self.undone.union(tail), Some(mark));
+                }
+            }
+            Verb::ForgetGtids(keep) => {
+                if self.executed != keep {
+                    self.executed = Set::EMPTY;
+                }
+            }
+            Verb::SetGtids(keep) => (self.executed, self.purged, self.undone) = (keep, keep, self.undone.and(keep)),
+            Verb::Compared if !self.undone.and(self.executed).is_empty() => return Err("the rows differ"),
+            Verb::Compared => self.rewound = None,
             Verb::BeginClone(_) if !self.marked => return Err("no marker"),
             Verb::BeginClone(donor) => {
                 (self.receiver, self.applier) = (Receiver::Off, false);

@@ -1,6 +1,7 @@
 //! Tests that need nothing but the code: seconds.
 mod crds;
 mod decisions;
+mod expansion;
 mod gtid;
 mod model;
 mod invariants;
@@ -9,3 +10,5 @@ mod manifests;
 mod purity;
 mod cluster_plan;
 mod chart;
+mod plugin;
+mod routing;

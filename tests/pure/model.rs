@@ -76,7 +76,7 @@ impl Model for Pair {
 
 fn no_loss(s: &State) -> bool {
     let primary = s.member(s.record.primary);
-    s.record.moving || !primary.open() || primary.logged().contains(s.acked)
+    s.record.moving || !primary.open() || primary.rows().contains(s.acked)
 }
 
 fn sync_holds(s: &State) -> bool {
@@ -86,10 +86,10 @@ fn sync_holds(s: &State) -> bool {
     }
     let standby = s.member(r.standby);
     let promotable = standby.volume == r.volumes[r.standby as usize] && standby.kernel == r.boot;
-    !promotable || standby.holds().contains(s.acked)
+    !promotable || standby.keeps().contains(s.acked)
 }
 
 /// What was never acknowledged and was cut off by a promotion stays away from the primary, and nobody is told OK of it.
 fn no_tail(s: &State) -> bool {
-    s.member(s.record.primary).holds().and(s.dead).is_empty() && s.acked.and(s.dead).is_empty()
+    s.member(s.record.primary).keeps().and(s.dead).is_empty() && s.acked.and(s.dead).is_empty()
 }

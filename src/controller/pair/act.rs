@@ -11,7 +11,7 @@ use crate::api::names;
 use crate::controller::stores::Stores;
 use crate::mysql::heartbeat::{self, Outcome};
 use crate::mysql::role::OpenAs;
-use crate::mysql::{Error, Session, clone, facts, replication, role, tail};
+use crate::mysql::{Error, Session, clone, facts, replication, rewind, role, tail};
 use crate::pair::record::Record;
 use crate::pair::report::Told;
 use crate::pair::step::{Decision, Next, Step};
@@ -35,12 +35,6 @@ const CLONE: Duration = Duration::from_secs(24 * 3600);
 /// Reading a tail takes this long at most.
 const TAIL_TIME: Duration = Duration::from_secs(60);
 
-/// A step in one word, for logs.
-pub(super) fn name(step: &Step) -> String {
-    let debug = format!("{step:?}");
-    debug.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
-}
-
 pub(super) fn surprise(step: &str) -> impl Fn(Error) -> Surprise + '_ {
     move |error| Surprise::new(step, error.to_string())
 }
@@ -50,7 +44,7 @@ impl Runner {
         for step in &decision.steps {
             let begun = std::time::Instant::now();
             self.step(record, step).await?;
-            tracing::info!(pair = %self.pair.name_any(), step = name(step), ms = begun.elapsed().as_millis() as u64, "done");
+            tracing::info!(pair = %self.pair.name_any(), step = step.name(), ms = begun.elapsed().as_millis() as u64, "done");
         }
         self.memory.surprises = 0;
         Ok(())
@@ -63,8 +57,8 @@ impl Runner {
     }
 
     async fn step(&mut self, record: &Record, step: &Step) -> Result<(), Surprise> {
-        let named = name(step);
-        let failed = surprise(&named);
+        let named = step.name();
+        let failed = surprise(named);
         match step {
             Step::WriteRecord(new) => self.write_record(new).await,
             Step::StopReceiver { member } => replication::stop_receiver(self.at(member).await?, SLOW).await.map_err(failed),
@@ -79,6 +73,11 @@ impl Runner {
             Step::KillProcess { member, pod_uid } => self.delete_pod(member, pod_uid).await,
             Step::ShutDown { member } => role::shut_down(self.at(member).await?, SHUTDOWN).await.map_err(failed),
             Step::SaveTail { member, tail } => self.save_tail(record, member, tail).await,
+            Step::Rewind { member, tail, keep, mark, otherwise } => {
+                let order = rewind::Order { tail: tail.clone(), keep: keep.clone(), mark: *mark };
+                self.rewind(member, &order, otherwise).await
+            }
+            Step::CompareRows { member, primary, otherwise } => self.compare_rows(member, primary, otherwise).await,
             Step::PlaceMarker { member } => self.place_marker(member).await,
             Step::Clone { member, donor } => self.begin_clone(member, donor).await,
             Step::SwitchOver { from, to, record } => self.switch_over(from, to, record).await,

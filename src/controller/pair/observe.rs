@@ -95,13 +95,7 @@ impl Runner {
         let name = self.pair.name_any();
         let own = Stores::get(&stores.slices, &self.namespace, &name);
         let points_to = own.and_then(|s| s.endpoints.first()?.addresses.first().cloned());
-        let foreign = stores.all_slices.state_filter(|s| {
-            s.metadata.namespace.as_deref() == Some(&self.namespace)
-                && s.labels().get("kubernetes.io/service-name") == Some(&name)
-                && s.labels().get("endpointslice.kubernetes.io/managed-by").map(String::as_str) != Some(names::SLICE_MANAGER)
-        });
-        let mut foreign: Vec<String> = foreign.iter().map(|s| s.name_any()).collect();
-        foreign.sort();
+        let foreign = stores.foreign_slices.on(&self.namespace, &name);
         // Our own write may not have come back through the watch yet.
         let points_to = self.memory.vip.clone().filter(|(at, _)| at.elapsed().as_secs() < 5).map(|(_, ip)| ip).or(points_to);
         Vip { points_to, foreign }
@@ -110,17 +104,7 @@ impl Runner {
     /// One more than the highest member of the whole cluster.
     fn next_member(&self) -> String {
         let cluster = &self.pair.spec.cluster;
-        let own = |p: &ShardPair| p.namespace().as_deref() == Some(&self.namespace) && p.spec.cluster == *cluster;
-        let pairs = self.ctx.stores.pairs.state();
-        let named = pairs.iter().filter(|p| own(p)).flat_map(|p| {
-            let status = p.status.iter().flat_map(|s| s.record.members.iter().map(|m| m.name.clone()));
-            p.spec.members.iter().cloned().chain(status).collect::<Vec<_>>()
-        });
-        // Claims outlive their members: a new member must not find an old one's data.
-        let claims = self.ctx.stores.claims.state();
-        let kept = claims.iter().filter(|c| c.namespace().as_deref() == Some(&self.namespace)).map(|c| c.name_any());
-        let highest = named.chain(kept).filter_map(|m| names::member_number(cluster, &m)).max();
-        names::member(cluster, highest.map_or(0, |k| k + 1))
+        names::member(cluster, self.ctx.stores.next_member(&self.namespace, cluster))
     }
 }
 

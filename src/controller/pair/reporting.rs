@@ -15,7 +15,7 @@ use crate::controller::stores::Stores;
 use crate::pair::facts::Observation;
 use crate::pair::record::{Mode, Record};
 use crate::pair::report::{self, Told};
-use crate::pair::step::{Decision, Next};
+use crate::pair::step::{Decision, Next, Step};
 
 /// While something is under way the status is told at most this often.
 const TELL: Duration = Duration::from_millis(1_000);
@@ -106,7 +106,7 @@ impl Runner {
         }
         let same_reason = self.memory.said.as_ref().is_some_and(|(r, _)| *r == said.0);
         if !same_reason || !decision.steps.is_empty() {
-            let steps: Vec<String> = decision.steps.iter().map(super::act::name).collect();
+            let steps: Vec<&str> = decision.steps.iter().map(Step::name).collect();
             tracing::info!(pair = %self.pair.name_any(), namespace = self.namespace, epoch = self.record().epoch, reason = said.0.as_str(), steps = steps.join(","), "{}", said.1);
         }
         if !same_reason && let Some(told) = report::said(decision) {

@@ -198,12 +198,15 @@ impl Shop {
         Session::connect(&endpoint, &Credentials { user, password }, secs(5)).await.map_err(|e| e.to_string())
     }
 
-    /// One value from a member itself.
+    /// One value from a member itself. A new leader ends all older sessions of the operator's account, this one's too: asked again then.
     pub async fn ask(&self, member: &str, sql: &str) -> String {
-        let mut session = self.session(member).await.unwrap_or_else(|e| panic!("{member}: {e}"));
-        let answer = session.scalar(sql, secs(20)).await.unwrap_or_else(|e| panic!("{member}: {sql}: {e}"));
-        session.close().await;
-        answer.unwrap_or_default()
+        eventually(&format!("{member} answers {sql}"), secs(60), async || {
+            let mut session = self.session(member).await?;
+            let answer = session.scalar(sql, secs(20)).await.map_err(|e| e.to_string())?;
+            session.close().await;
+            Ok(answer.unwrap_or_default())
+        })
+        .await
     }
 
     /// Every acknowledged row is on the primary once, nothing else is, and both members hold the same.
@@ -221,15 +224,18 @@ impl Shop {
         let record = self.record().await;
         let (primary, standby) = (record.primary, record.standby.expect("a standby"));
         let executed = self.ask(&primary, "SELECT @@GLOBAL.gtid_executed").await;
-        let wait = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{executed}', 15)");
+        let wait = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{executed}', 10)");
         assert_eq!(self.ask(&standby, &wait).await, "0", "{standby} doesn't get to {executed}");
         let theirs = self.ask(&standby, "SELECT @@GLOBAL.gtid_executed").await;
         let beyond = self.ask(&primary, &format!("SELECT GTID_SUBTRACT('{theirs}', @@GLOBAL.gtid_executed)")).await;
         assert_eq!(beyond, "", "{standby} has transactions that {primary} lacks");
         let sum = async |member: &str| {
-            let mut session = self.session(member).await.expect("a session");
-            let rows = session.rows("CHECKSUM TABLE shop.writes", secs(20)).await.expect("a checksum");
-            rows[0].at(1).map(str::to_owned)
+            eventually(&format!("{member} sums up"), secs(60), async || {
+                let mut session = self.session(member).await?;
+                let rows = session.rows("CHECKSUM TABLE shop.writes", secs(20)).await.map_err(|e| e.to_string())?;
+                Ok(rows[0].at(1).map(str::to_owned))
+            })
+            .await
         };
         assert_eq!(sum(&primary).await, sum(&standby).await, "checksums of {primary} and {standby}");
     }

@@ -131,7 +131,7 @@ impl Pair {
             }
         }
         let reached = match command {
-            Command::Sql(m, _) | Command::Beat(m) | Command::NoteProof(m) | Command::NoteExecuted(m) | Command::AwaitReceived(m) | Command::AwaitExecuted(m) => state.reaches(*m) && !state.lead().changed[*m as usize],
+            Command::Sql(m, _) | Command::Beat(m) | Command::NoteProof(m) | Command::NoteExecuted(m) | Command::AwaitReceived(m) | Command::AwaitExecuted(m) | Command::Invertible(m, ..) => state.reaches(*m) && !state.lead().changed[*m as usize],
             _ => true,
         };
         let noted = state.lead().noted;
@@ -191,6 +191,18 @@ impl Pair {
                 }
                 next.recorded(written, writer);
                 Some(noted)
+            }
+            Command::Invertible(member, mark, _) => {
+                if self.scene.invertible || next.member(*member).rewound == Some(*mark) {
+                    return Some(noted);
+                }
+                let written = written.expect("interned");
+                if current {
+                    next.recorded(written, writer);
+                } else {
+                    next.operators[writer as usize].must_claim = true;
+                }
+                None
             }
             Command::DeletePod(member, uid) => {
                 if uid.rsplit('.').next() == Some(&next.pods[*member as usize].to_string()) {

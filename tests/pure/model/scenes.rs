@@ -17,6 +17,8 @@ pub struct Scene {
     pub stranger: Stranger,
     /// m1 comes back to an m0 that runs in Solo.
     pub solo: bool,
+    /// Tails can be undone from the binlog; else members are cloned.
+    pub invertible: bool,
 }
 
 /// A third member that replicates from m0.
@@ -30,7 +32,7 @@ pub enum Stranger {
 
 impl Scene {
     pub const fn new(name: &'static str, budget: Budget) -> Self {
-        Self { name, budget, stranger: Stranger::None, solo: false }
+        Self { name, budget, stranger: Stranger::None, solo: false, invertible: true }
     }
 
     pub fn begin(&self, model: &Pair) -> State {

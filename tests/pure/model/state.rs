@@ -130,7 +130,8 @@ fn pack(server: &Server) -> [u64; 3] {
         bits = bits << width | value;
     }
     let sets = [server.executed, server.purged, server.received, server.unsynced];
-    [bits, sets.iter().fold(0, |bits, set| bits << 16 | set.0 as u64), server.pending.0 as u64]
+    let rest = (server.pending.0 as u64) << 32 | (server.undone.0 as u64) << 16 | server.rewound.map_or(0, u64::from);
+    [bits, sets.iter().fold(0, |bits, set| bits << 16 | set.0 as u64), rest]
 }
 
 impl Hash for State {

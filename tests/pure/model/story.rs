@@ -84,10 +84,11 @@ const fn solo(scene: Scene) -> Scene {
 }
 
 /// Searched each time.
-const SCENES: [Scene; 6] = [
+const SCENES: [Scene; 7] = [
     Scene::new("each fault alone", each(1)),
     solo(Scene::new("each fault alone, on the way to Sync", each(1))),
     Scene::new("two deaths", Budget { writes: 2, kills: 2, faults: 2, ..NOTHING }),
+    Scene { invertible: false, ..Scene::new("each fault alone, and tails that only a clone undoes", each(1)) },
     Scene::new("a death and a stale operator", Budget { writes: 1, kills: 1, takeovers: 1, losses: 1, faults: 2, ..NOTHING }),
     Scene::new("a partition: the members and the operator apart", Budget { writes: 1, cuts: 1, blinds: 1, faults: 2, ..NOTHING }),
     Scene { stranger: Stranger::Follows, ..Scene::new("a third member follows, and a death", Budget { writes: 1, kills: 1, faults: 1, ..NOTHING }) },
@@ -170,10 +171,11 @@ fn every_mistake_that_lost_writes_elsewhere_is_caught() {
 /// The same searches with the real decision find nothing: what catches the mistakes isn't their scene.
 #[test]
 fn without_the_mistake_the_same_worlds_are_well() {
-    for mutant in Mutant::ALL {
-        let scene = scene_of(mutant);
-        if scene.stranger != Stranger::Acknowledges {
-            search(Scene { name: mutant.words(), ..scene });
+    let mut searched = Vec::new();
+    for scene in Mutant::ALL.map(scene_of) {
+        if scene.stranger != Stranger::Acknowledges && !searched.contains(&scene) {
+            searched.push(scene);
+            search(scene);
         }
     }
 }

@@ -71,9 +71,9 @@ pub fn now() -> Timestamp {
     Timestamp::from_second(1_767_225_600).expect("a time")
 }
 
-/// Without what only grows: epochs and times are never compared in the model.
+/// Without what only grows: times are never compared in the model, epochs only to tell a few apart (the mark of a rewind).
 fn canonical(mut record: Record) -> Record {
-    record.epoch = 7;
+    record.epoch = 4 + record.epoch % 4;
     record.recent_failovers.clear();
     record.given_up_at = None;
     if let Some(transition) = &mut record.transition {
@@ -86,7 +86,7 @@ fn canonical(mut record: Record) -> Record {
         rebuild.reason = String::new();
     }
     record.abandoned.iter_mut().for_each(|a| a.epoch = 0);
-    record.members.iter_mut().for_each(|m| (m.node, m.lag_seconds) = (None, None));
+    record.members.iter_mut().for_each(|m| (m.node, m.lag_seconds, m.behind_transactions) = (None, None, None));
     record.members.sort_by(|a, b| a.name.cmp(&b.name));
     record
 }
@@ -135,9 +135,9 @@ impl Tables {
     }
 
     pub fn intern_plan(&self, commands: Vec<Command>) -> u16 {
-        let written: Vec<Option<Rec>> = commands.iter().map(|c| if let Command::Write(record) = c { Some(self.intern((**record).clone())) } else { None }).collect();
+        let written: Vec<Option<Rec>> = commands.iter().map(|c| if let Command::Write(record) | Command::Invertible(_, _, record) = c { Some(self.intern((**record).clone())) } else { None }).collect();
         let ids: Vec<Option<u16>> = written.iter().map(|w| w.map(|w| w.id)).collect();
-        let spell = |c: &Command| if let Command::Write(_) = c { "write".to_owned() } else { format!("{c:?}") };
+        let spell = |c: &Command| if let Command::Write(_) | Command::Invertible(..) = c { "write".to_owned() } else { format!("{c:?}") };
         let spelled = format!("plan {:?} {ids:?}", commands.iter().map(spell).collect::<Vec<_>>());
         let mut known = self.spelled.lock().expect("never poisoned");
         if let Some(id) = known.get(&spelled) {
