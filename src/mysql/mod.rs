@@ -9,6 +9,7 @@ pub mod config;
 pub mod error;
 pub mod facts;
 pub mod gtid;
+pub mod guard;
 pub mod heartbeat;
 pub mod replication;
 pub mod rewind;
@@ -17,6 +18,7 @@ pub mod session;
 pub mod sessions;
 pub mod settings;
 pub mod tail;
+mod unlogged;
 
 pub use error::Error;
 pub use session::{Credentials, Endpoint, Session};

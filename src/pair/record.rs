@@ -51,6 +51,9 @@ pub struct Member {
     /// Seconds behind the primary, in coarse steps (so that a pair at rest writes nothing); shown, decides nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_seconds: Option<i64>,
+    /// Transactions that the primary has executed and this member hasn't, in coarse steps; shown, decides nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind_transactions: Option<i64>,
     /// my.cnf entries that changed since its process started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<AppliedSettings>,

@@ -12,7 +12,7 @@ mod provisioning;
 mod reporting;
 mod rewind;
 mod switchover;
-mod write;
+pub(in crate::controller) mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
