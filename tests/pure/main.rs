@@ -5,6 +5,7 @@ mod expansion;
 mod gtid;
 mod model;
 mod invariants;
+mod simulation;
 mod validation;
 mod manifests;
 mod purity;

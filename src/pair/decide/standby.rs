@@ -100,7 +100,9 @@ fn who(view: &View, name: &str, member: &Member) -> Option<Decision> {
             Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Rebuilding, format!("{name} is known by its volume and server_uuid")))
         }
         Identity::OtherVolume => {
-            let healthy = view.primary_answer().is_some_and(open);
+            // With Required a primary that came back stays closed for want of this very standby: it is cloned from all the same.
+            let required = view.settings.durability == Durability::Required;
+            let healthy = view.primary_answer().is_some_and(|p| open(p) || required);
             if !healthy {
                 return Some(Decision::wait(Reason::ForeignMember, format!("{name} has another volume than recorded; it is made anew when the primary is open")));
             }
