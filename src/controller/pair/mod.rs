@@ -6,6 +6,7 @@
 
 mod act;
 mod addresses;
+mod faultpoint;
 mod hands;
 mod observe;
 mod provisioning;
