@@ -8,7 +8,7 @@ use super::verb::Verb;
 impl Life<'_> {
     /// Something befalls the pair.
     pub(super) fn befalls(&mut self) {
-        let members = self.world.named();
+        let members: Vec<u8> = self.world.hosts.keys().copied().collect();
         let member = self.dice.of(&members);
         let m = name(member);
         let alive = self.world.host(member).server.alive;

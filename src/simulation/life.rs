@@ -260,7 +260,7 @@ impl Life<'_> {
         self.world.api = true;
         self.world.requests = Default::default();
         self.world.operators.iter_mut().for_each(|o| o.late = None);
-        for member in self.world.named() {
+        for member in self.world.hosts.keys().copied().collect::<Vec<_>>() {
             let host = self.world.host(member);
             host.heal();
             if host.terminating {
