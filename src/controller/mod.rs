@@ -3,6 +3,7 @@
 pub mod cluster;
 mod foreign;
 pub mod leader;
+pub mod members;
 pub mod metrics;
 pub mod operator;
 pub mod pair;

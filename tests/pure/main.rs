@@ -3,6 +3,7 @@ mod crds;
 mod decisions;
 mod gtid;
 mod invariants;
+mod splits;
 mod validation;
 mod manifests;
 mod purity;

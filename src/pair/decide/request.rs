@@ -20,6 +20,21 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
         .or_else(|| planned(view))
 }
 
+/// A pair that follows another has nothing that a person could move.
+pub(super) fn while_following(view: &View) -> Option<Decision> {
+    let r = &view.seen.requests;
+    let asked = [
+        (&r.switchover_to, names::ASK_SWITCHOVER_TO),
+        (&r.promote_with_data_loss, names::ASK_PROMOTE_WITH_DATA_LOSS),
+        (&r.replace, names::ASK_REPLACE),
+        (&r.rebuild, names::ASK_REBUILD),
+        (&r.discard_tail, names::ASK_DISCARD_TAIL),
+    ];
+    let (_, annotation) = asked.into_iter().find(|(who, _)| who.is_some())?;
+    let pair = view.record.follows.as_ref().map_or("", |f| f.pair.as_str());
+    Some(refuse(annotation, format!("this pair follows {pair} and owns nothing yet: ask when the split is done")))
+}
+
 fn refuse(annotation: &'static str, message: String) -> Decision {
     Decision::act(vec![Step::ClearRequest { annotation }], Reason::RequestRefused, message)
 }
@@ -108,7 +123,7 @@ fn ready(view: &View) -> Result<(), String> {
     if facts.lag_seconds.is_some_and(|s| s > SWITCHOVER_LAG_SECONDS) {
         return Err(format!("{name} is {} s behind", facts.lag_seconds.unwrap_or(0)));
     }
-    if !standby::errant(facts, primary).is_empty() {
+    if !standby::errant(view, facts, primary).is_empty() {
         return Err(format!("{name} holds transactions that the primary never had"));
     }
     Ok(())
@@ -205,7 +220,7 @@ fn rebuild(view: &View, name: &str) -> Decision {
     let mut steps = vec![Step::WriteRecord(Box::new(record)), Step::ClearRequest { annotation }];
     if let (Some(facts), Some(primary)) = (view.standby_answer(), view.primary_answer()) {
         // Invariant 8: also what somebody wrote on a standby is saved before it is undone.
-        let tail = standby::errant(facts, primary);
+        let tail = standby::errant(view, facts, primary);
         if !tail.is_empty() {
             steps.insert(0, Step::SaveTail { member: name.to_owned(), tail });
         }
@@ -245,7 +260,7 @@ fn discard(view: &View, name: &str) -> Option<Decision> {
 }
 
 fn discard_errant(view: &View, name: &str, facts: &Facts, primary: &Facts) -> Decision {
-    let tail = standby::errant(facts, primary);
+    let tail = standby::errant(view, facts, primary);
     if tail.is_empty() {
         return done(names::ASK_DISCARD_TAIL, format!("{name} holds nothing beyond the primary"));
     }

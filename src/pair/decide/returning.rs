@@ -4,7 +4,7 @@
 //! process started after the deposition: in the old one a waiting commit isn't in `gtid_executed` yet, so that process is
 //! ended first (invariant 9). Undoing is a CLONE of the primary; the marker on the member tells whether it happened.
 
-use super::{View, open};
+use super::{View, open, split};
 use crate::pair::facts::{Contact, Facts, Member};
 use crate::pair::record::{Deposed, Rebuild, RebuildPhase};
 use crate::pair::settings::Durability;
@@ -89,7 +89,7 @@ pub(super) fn rebuilding(view: &View, name: &str, member: &Member, rebuild: &Reb
         (RebuildPhase::Cloning, false) => {
             let mut record = view.record.clone();
             record.rebuild = None;
-            Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Rebuilding, format!("{name} holds a clone of {}", view.record.primary))
+            Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Rebuilding, format!("{name} holds a clone"))
         }
     }
 }
@@ -98,17 +98,26 @@ fn clone(view: &View, name: &str, facts: &Facts) -> Decision {
     if let Some((done, total)) = facts.cloning {
         return Decision::wait(Reason::Rebuilding, format!("{name}: {} of about {} MiB cloned", done >> 20, total >> 20));
     }
-    let required = view.settings.durability == Durability::Required;
-    let Some(primary) = view.primary_answer().filter(|p| open(p) || required) else {
-        return Decision::wait(Reason::Rebuilding, format!("{name} is cloned when {} is open", view.record.primary));
+    let Some((donor, from)) = donor(view, name) else {
+        return Decision::wait(Reason::Rebuilding, format!("{name} is cloned when its source is open"));
     };
-    if primary.source.waiting > 0 {
-        return free_donor(view, name).unwrap_or_else(|| {
-            Decision::soon(Reason::Rebuilding, format!("{name} is cloned when no commit waits on {}", view.record.primary))
-        });
+    if from.source.waiting > 0 {
+        return free_donor(view, name).unwrap_or_else(|| Decision::soon(Reason::Rebuilding, format!("{name} is cloned when no commit waits on {donor}")));
     }
-    let step = Step::Clone { member: name.to_owned(), donor: view.record.primary.clone() };
-    Decision { next: crate::pair::step::Next::Tick, ..Decision::act(vec![step], Reason::Rebuilding, format!("{name} is cloned from {}", view.record.primary)) }
+    let step = Step::Clone { member: name.to_owned(), donor: donor.to_owned() };
+    Decision { next: crate::pair::step::Next::Tick, ..Decision::act(vec![step], Reason::Rebuilding, format!("{name} is cloned from {donor}")) }
+}
+
+/// The primary; of a pair that follows another, which has no data of its own yet: the parent's standby, else its primary.
+fn donor<'a>(view: &View<'a>, name: &str) -> Option<(&'a str, &'a Facts)> {
+    if view.record.follows.is_none() {
+        let required = view.settings.durability == Durability::Required;
+        return view.primary_answer().filter(|p| open(p) || required).map(|p| (view.record.primary.as_str(), p));
+    }
+    if name != view.record.primary {
+        return view.primary_answer().filter(|_| view.record.rebuild.as_ref().is_none_or(|r| r.member == name)).map(|p| (view.record.primary.as_str(), p));
+    }
+    split::donor(view)
 }
 
 /// CLONE waits for commits that wait for their acknowledgement (seen), and with `durability: Required` these wait for the
