@@ -47,7 +47,8 @@ LEFT JOIN performance_schema.replication_applier_status a ON a.channel_name=''
 LEFT JOIN performance_schema.replication_applier_status_by_coordinator w ON w.channel_name=''";
 
 const HEARTBEAT: &str = ", (SELECT epoch FROM shardpair.heartbeat WHERE id={row}) AS epoch,
-  (SELECT timestampdiff(second, at, now(6)) FROM shardpair.heartbeat WHERE id={lag}) AS lag_seconds";
+  (SELECT timestampdiff(second, at, now(6)) FROM shardpair.heartbeat WHERE id={lag}) AS lag_seconds,
+  (SELECT epoch FROM shardpair.heartbeat WHERE id=2) AS rewound";
 
 /// What is asked beside what every member can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +135,7 @@ fn parse(member: &str, row: &Row) -> Result<Facts, Error> {
         lag_seconds: row.get("lag_seconds").and_then(|v| v.parse().ok()),
         guard: None,
         cloning: cloning(row),
+        rewound: row.get("rewound").and_then(|v| v.parse().ok()),
     })
 }
 

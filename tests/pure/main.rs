@@ -1,6 +1,7 @@
 //! Tests that need nothing but the code: seconds.
 mod crds;
 mod decisions;
+mod expansion;
 mod gtid;
 mod invariants;
 mod splits;
@@ -9,4 +10,5 @@ mod manifests;
 mod purity;
 mod cluster_plan;
 mod chart;
+mod plugin;
 mod routing;

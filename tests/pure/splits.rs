@@ -19,22 +19,6 @@ use crate::decisions::law::Case;
 use crate::decisions::world::World;
 use crate::invariants::{Dice, arbitrary_facts, arbitrary_seen, happens, number};
 
-fn prepared() -> World {
-    let mut world = World::in_sync();
-    world.begin_split(Standbys::Before);
-    let text = world.run();
-    assert!(!text.contains("!!!"), "{text}");
-    world
-}
-
-fn flipped() -> World {
-    let mut world = prepared();
-    world.until(SplitUntil::Flipped);
-    let text = world.run();
-    assert!(!text.contains("!!!") && world.record.ceded.is_some(), "{text}");
-    world
-}
-
 /// Something of a split that a record of this side may hold.
 fn arbitrary_split(dice: &mut Dice, world: &mut World) {
     let (child, other) = (world.is_child(), if world.is_child() { "parent" } else { "child" });
@@ -87,7 +71,7 @@ fn arbitrary_guards(dice: &mut Dice, world: &mut World) {
 #[test]
 fn no_records_and_observations_of_two_pairs_make_a_decision_break_a_law() {
     let (begun, cases) = (number("SEED", 1), number("CASES", 30_000));
-    let templates = [prepared(), flipped()];
+    let templates = [World::prepared(), World::flipped()];
     let mut acting = 0;
     for seed in begun..begun + cases {
         let mut dice = Dice(seed.wrapping_mul(0x9E37));
@@ -150,7 +134,7 @@ fn heal(world: &mut World) {
 fn live(seed: u64, told: &Mutex<Vec<String>>) {
     let say = |line: String| told.lock().expect("never poisoned").push(line);
     let mut dice = Dice(seed.wrapping_mul(0x5851_F42D));
-    let mut world = if dice.once(3) { flipped() } else { prepared() };
+    let mut world = if dice.once(3) { World::flipped() } else { World::prepared() };
     let mut until = if world.record.ceded.is_some() { SplitUntil::Flipped } else { SplitUntil::Prepared };
     for _ in 0..14 {
         for _ in 0..dice.roll(3) {

@@ -9,9 +9,10 @@ mod hands;
 mod observe;
 mod provisioning;
 mod reporting;
+mod rewind;
 mod split;
 mod switchover;
-mod write;
+pub(in crate::controller) mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -31,6 +31,8 @@ use crate::routing::{Guard, Keys, Table};
 const BUDGET: Duration = Duration::from_secs(1);
 /// A trigger may wait this long for open transactions in one pass; the next goes on.
 const PLACE: Duration = Duration::from_secs(2);
+/// Heartbeat row of shard 0.
+const FIRST_ROW: u16 = 16;
 /// A look at a member of the other side takes at most this.
 const LOOK: Duration = Duration::from_millis(100);
 /// Before a channel is forgotten, everything received is applied within this.
@@ -256,9 +258,9 @@ impl Runner {
     }
 }
 
-/// The row of a pair's heartbeat.
+/// The row of a pair's heartbeat: the first ones are the server's own (`mysql::rewind`).
 pub(super) fn heartbeat_row(pair: &ShardPair) -> u16 {
-    u16::try_from(pair.spec.shard).unwrap_or(0) + 1
+    FIRST_ROW + u16::try_from(pair.spec.shard).unwrap_or(0)
 }
 
 fn members_of(pair: &ShardPair) -> BTreeSet<String> {

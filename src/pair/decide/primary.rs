@@ -115,7 +115,7 @@ fn open_and_point(view: &View, name: &str, ack: bool, reason: Reason) -> Decisio
     };
     // The link of a split goes on in a primary that comes back.
     let channel = view.primary_answer().and_then(|p| p.channel.as_ref());
-    let linked = view.record.linked.is_some() && channel.is_some_and(|c| split::leads_to_other(view, c));
+    let linked = channel.is_some_and(|c| split::leads_to_other(view, c));
     steps.push(Step::OpenPrimary { member: name.to_owned(), ack, linked });
     if view.primary().is_some_and(|m| !points_at(view, m)) {
         steps.push(Step::PointVip { member: name.to_owned() });

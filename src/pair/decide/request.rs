@@ -1,6 +1,6 @@
 //! What a person asks for, by annotation, and the planned moves that follow from cordoned nodes and new settings. Pure.
 
-use super::{FRESH_MS, Identity, Verdict, View, failover, identity, judge_primary, open, standby};
+use super::{FRESH_MS, Identity, Verdict, View, failover, identity, judge_primary, open, returning, split, standby};
 use crate::api::names;
 use crate::pair::facts::Facts;
 use crate::pair::record::{Mode, MoveKind};
@@ -48,6 +48,9 @@ pub(super) fn promote(view: &View) -> Option<Decision> {
     let to = view.seen.requests.promote_with_data_loss.as_deref()?;
     if why_not_promoted(view, to).is_some() || view.record.primary == to {
         return None;
+    }
+    if let Some(first) = returning::half_undone(view, to) {
+        return Some(first);
     }
     if loses_nothing(view) {
         // What holds it back is the limit alone: the person's word lifts that, and nothing is given up.
@@ -146,10 +149,13 @@ fn begin(view: &View, reason: Reason, after: Vec<Step>) -> Decision {
         moved.mode = Mode::Solo;
         moved.standby_boot = None;
     }
-    let mut steps = vec![
-        Step::WriteRecord(Box::new(record)),
-        Step::SwitchOver { from: from.clone(), to: to.clone(), record: Box::new(moved) },
-    ];
+    // Invariant 12: the member opens within the move.
+    let mut steps = match split::before_open(view, &to) {
+        Ok(guard) => Vec::from_iter(guard),
+        Err(wait) => return wait,
+    };
+    steps.push(Step::WriteRecord(Box::new(record)));
+    steps.push(Step::SwitchOver { from: from.clone(), to: to.clone(), record: Box::new(moved) });
     steps.extend(after);
     Decision::act(steps, Reason::SwitchingOver, format!("{from} hands over to {to} ({})", reason.as_str()))
 }

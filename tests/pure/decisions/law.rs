@@ -3,7 +3,8 @@
 use shardpair::api::pair::SplitRole;
 use shardpair::pair::decide::{FRESH_MS, HUNG_MS, Identity, identity, open, serving, View};
 use shardpair::pair::facts::{Contact, Facts, Observation, ReceiverState};
-use shardpair::pair::record::{Mode, MoveKind, Rebuild, RebuildPhase, Record};
+use shardpair::mysql::gtid::GtidSet;
+use shardpair::pair::record::{Mode, MoveKind, Rebuild, RebuildPhase, Record, RewindPhase};
 use shardpair::pair::settings::{Ack, Durability, Settings};
 use shardpair::pair::step::{Decision, Reason, Step};
 
@@ -45,6 +46,13 @@ impl Case<'_> {
                 _ => {}
             }
             before = Some(step);
+        }
+        let moves = decision.steps.iter().position(|s| matches!(s, Step::SwitchOver { .. }));
+        if let (Some(at), Some(Ok(_))) = (moves, self.settings.split.as_ref().map(|s| &s.guard)) {
+            let to = self.record.standby.as_ref();
+            if !decision.steps[..at].iter().any(|s| matches!(s, Step::Guard { member, .. } if Some(member) == to)) {
+                broken.push("12: a switchover opens a member whose guard wasn't set".into());
+            }
         }
         if decision.steps.is_empty() && decision.note.reason == Reason::InSync && !self.well() {
             broken.push("InSync is said and not all is well".into());
@@ -111,6 +119,7 @@ impl Case<'_> {
                 law(standby == Some(member) && *source == current.primary, "1: an acker that isn't the recorded standby");
                 law(current.deposed.as_ref().is_none_or(|d| d.member != *member), "9: a deposed member is attached");
                 law(current.rebuild.as_ref().is_none_or(|r| r.member != *member), "9: a member that is being rebuilt is attached");
+                law(current.rewind.as_ref().is_none_or(|r| r.member != *member || r.phase == RewindPhase::Comparing), "9: a member is attached with its tail");
             }
             Step::Attach { member, source, acker: false } if theirs == Some(source) && standby != Some(source) => {
                 law(*member == current.primary && current.severed.is_none(), "9: a link from somebody else, or after its end");
@@ -125,6 +134,17 @@ impl Case<'_> {
                 law(current.rebuild.as_ref().is_some_and(|r| r.member == *member && r.phase == RebuildPhase::Cloning), "8: a clone that isn't recorded");
                 let own = *donor == current.primary && *member != current.primary;
                 law(own || follows && self.seen.other.as_ref().is_some_and(|o| o.members.contains_key(donor)), "8: a clone from a member that isn't the primary");
+            }
+            Step::Rewind { member, tail, keep, mark, otherwise } => {
+                let recorded = current.rewind.as_ref().is_some_and(|r| r.member == *member && r.phase == RewindPhase::Undoing && r.mark == *mark);
+                law(recorded && *member != current.primary && !keep.intersects(tail), "8: a rewind that isn't recorded");
+                let facts = self.answer(current, member);
+                law(facts.is_some_and(|f| f.rewound == Some(*mark) || f.executed == keep.union(tail)), "8: a rewind of what isn't there");
+                law(otherwise.rebuild.as_ref().is_some_and(|r| r.member == *member) && otherwise.mode == Mode::Solo, "8: what can't be undone isn't cloned");
+            }
+            Step::CompareRows { member, primary, otherwise } => {
+                law(standby == Some(member) && *primary == current.primary, "8: a comparison with somebody else");
+                law(otherwise.rebuild.as_ref().is_some_and(|r| r.member == *member), "8: what differs isn't cloned");
             }
             Step::PlaceMarker { member } => law(current.rebuild.as_ref().is_some_and(|r| r.member == *member), "8: a mark that isn't recorded"),
             Step::SwitchOver { from, to, record } => {
@@ -175,6 +195,11 @@ impl Case<'_> {
             let proven = matches!(before, Some(Step::ProveSync { primary, standby }) if *primary == new.primary && Some(standby) == new.standby.as_ref());
             law(proven, "2: Sync is recorded and wasn't proven");
         }
+        law(new.mode == Mode::Solo || new.rewind.is_none() || old.mode == Mode::Sync, "8: Sync is recorded of a standby that isn't wholly rewound");
+        if let (None, Some(rewind)) = (&old.rewind, &new.rewind) {
+            let tail = GtidSet::parse(&rewind.tail).unwrap_or_default();
+            law(matches!(before, Some(Step::SaveTail { member, tail: saved }) if *member == rewind.member && *saved == tail), "8: a tail is rewound that wasn't saved");
+        }
         if old.standby_boot != new.standby_boot && new.mode == Mode::Sync {
             law(matches!(before, Some(Step::ProveSync { .. })), "3: another boot is taken for the one of Sync, unproven");
         }
@@ -209,6 +234,8 @@ impl Case<'_> {
         let (Some(there), Some(primary)) = (self.answer(old, member), self.answer(old, &old.primary)) else { return };
         let known = if old.linked.is_some() { primary.holds() } else { primary.executed.clone() };
         let tail = there.executed.subtract(&known).without_source(&primary.server_uuid);
+        let before_that = old.rewind.as_ref().filter(|r| r.member == *member).and_then(|r| GtidSet::parse(&r.tail).ok());
+        let tail = tail.subtract(&before_that.unwrap_or_default());
         let saved = matches!(before, Some(Step::SaveTail { member: of, .. }) if of == member);
         law(unknown || tail.is_empty() || saved, "8: a tail is undone that wasn't saved");
         law(unknown || old.abandoned.iter().all(|a| a.member != *member) || self.seen.requests.discard_tail.as_deref() == Some(member) || tail.is_empty(), "8: an abandoned tail is undone without a person's word");

@@ -85,12 +85,13 @@ impl World {
         }
         let (executed, guard) = (self.bodies[&donor].facts.executed.clone(), self.bodies[&donor].facts.guard.clone());
         let epoch = self.bodies[&donor].facts.epoch.filter(|_| self.same_pair(name, &donor));
+        let (self_undone, rewound) = (self.bodies[&donor].undone.clone(), self.bodies[&donor].facts.rewound);
         let body = self.body(name);
         body.cloning = None;
-        body.pending = GtidSet::default();
+        (body.pending, body.undone, body.differs) = (GtidSet::default(), self_undone, false);
         let facts = &mut body.facts;
         (facts.purged, facts.executed, facts.epoch) = (executed.clone(), executed, epoch);
-        (facts.rebuild_marker, facts.channel, facts.guard) = (false, None, guard);
+        (facts.rebuild_marker, facts.channel, facts.guard, facts.rewound) = (false, None, guard, rewound);
         self.boot(name);
     }
 

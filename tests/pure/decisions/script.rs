@@ -42,6 +42,8 @@ impl World {
         }
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
+            "pair" if rest == "prepared" => *self = World::prepared(),
+            "pair" if rest == "flipped" => *self = World::flipped(),
             "pair" => *self = begin(rest),
             "wait" => self.wait(ms(rest)),
             "write" => self.write(rest.parse().expect("write <n>")),
@@ -97,6 +99,7 @@ impl World {
             "ack flushed" => self.settings.ack = Ack::Flushed,
             "unprovisioned" => self.seen.unprovisioned = true,
             "record-lost" => self.record = Record::default(),
+            "rewind-garbage" => self.record.rewind.as_mut().expect("a rewind").tail = "by hand".into(),
             "vip-lost" => self.seen.vip.points_to = None,
             "no-standby" => self.record.standby = None,
             "foreign slice" => self.seen.vip.foreign = vec!["shop-abc".into()],
@@ -172,6 +175,8 @@ impl World {
                 self.boot(name);
                 self.seen.members.get_mut(name).and_then(|m| m.pod.as_mut()).expect("a pod").node_boot = Some(boot);
             }
+            ("uninvertible", _) => self.body(name).uninvertible = true,
+            ("differs", _) => self.body(name).differs = true,
             ("deaf", _) => self.body(name).deaf = true,
             ("new-pod", _) => {
                 self.boot(name);

@@ -37,6 +37,24 @@ fn wanted(name: &str, other: &str, role: SplitRole, until: SplitUntil, standbys:
 }
 
 impl World {
+    /// A split that waits for its flip.
+    pub fn prepared() -> Self {
+        let mut world = Self::in_sync();
+        world.begin_split(Standbys::Before);
+        let text = world.run();
+        assert!(!text.contains("!!!"), "{text}");
+        world
+    }
+
+    /// A split after its flip.
+    pub fn flipped() -> Self {
+        let mut world = Self::prepared();
+        world.until(SplitUntil::Flipped);
+        let text = world.run();
+        assert!(!text.contains("!!!") && world.record.ceded.is_some(), "{text}");
+        world
+    }
+
     /// The other pair takes the stage.
     pub fn swap(&mut self) {
         let Some(side) = self.parked.as_deref_mut() else { return };
@@ -167,7 +185,11 @@ impl World {
             if let Some(body) = body.filter(|b| b.alive && Self::accepts(&b.facts, MOVES) && self.settings.split.is_some()) {
                 owners.push((self.name.clone(), body.facts.guard.is_some()));
             }
-            let opened = [Some(&self.record.primary), self.record.standby.as_ref()].into_iter().flatten().find(|n| self.bodies.get(*n).is_some_and(|b| b.alive && !b.facts.super_read_only));
+            let opened = [Some(&self.record.primary), self.record.standby.as_ref()].into_iter().flatten().find(|n| {
+                // One that was deposed and can't be reached may be open: nobody acknowledges what it writes.
+                let deposed = self.record.deposed.as_ref().is_some_and(|d| d.member == **n);
+                !deposed && self.bodies.get(*n).is_some_and(|b| b.alive && !b.facts.super_read_only)
+            });
             if let Some(name) = opened.filter(|_| self.record.follows.is_some()) {
                 broken = Some(format!("{name} is writable and its pair follows"));
             }
@@ -312,7 +334,7 @@ impl World {
         self.at(member)?;
         let facts = &mut self.body(member).facts;
         let Some(channel) = &mut facts.channel else { return Ok(()) };
-        channel.receiver = ReceiverState::Off;
+        (channel.receiver, channel.applier_running) = (ReceiverState::Off, channel.applier_running || drain);
         if drain && !facts.executed.contains(&channel.received) {
             return Err(Stopped::Surprise(format!("{member} isn't drained")));
         }

@@ -2,6 +2,7 @@
 
 use super::{flip, leads_to_other, link};
 use crate::api::expansion::Standbys;
+use crate::api::pair::SplitRole;
 use crate::pair::decide::{View, open, standby};
 use crate::pair::record::{Cut, Mode, Severed};
 use crate::pair::split::SplitUntil;
@@ -39,7 +40,9 @@ fn detach(view: &View, severed: &Severed) -> Option<Decision> {
     let standby = view.standby();
     let own = |host: &str| standby.is_some_and(|(_, m)| m.address.as_deref() == Some(host));
     if facts.channel.as_ref().is_some_and(|c| !own(&c.source_host)) {
-        let step = Step::Detach { member: name.clone(), drain: severed.reason == Cut::Dissolved };
+        // The child needs all of the parent's Reference tables; what the child wrote, the parent doesn't own.
+        let child = view.split().is_some_and(|s| s.role == SplitRole::Child);
+        let step = Step::Detach { member: name.clone(), drain: child && severed.reason == Cut::Dissolved };
         return Some(Decision::act(vec![step], Reason::Dissolving, format!("{name} forgets its channel to {}", severed.pair)));
     }
     if let Some((other, _)) = standby {
