@@ -238,8 +238,8 @@ impl Runner {
             }
             Next::Tick => {
                 let woken = tokio::time::timeout(TICK, self.notify.notified()).await.is_ok();
-                // Something changed at one member: what does the other say now?
-                if woken {
+                // Something changed at one member: what does the other say now? (Keys that were ceded to us wait for nothing.)
+                if woken && !self.called() {
                     self.refresh().await;
                 }
             }

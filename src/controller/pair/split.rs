@@ -76,6 +76,14 @@ impl Runner {
         Stores::get(&self.ctx.stores.pairs, &self.namespace, &split.other).filter(|p| p.metadata.deletion_timestamp.is_none())
     }
 
+    /// Has the other side ceded its keys to this pair, which follows it still?
+    pub(super) fn called(&self) -> bool {
+        let record = self.record();
+        let Some(follows) = &record.follows else { return false };
+        let ceded = self.other_pair().and_then(|p| p.status.as_ref()?.record.ceded.clone());
+        ceded.is_some_and(|c| c.pair == self.pair.name_any() && follows.given_back < Some(c.epoch))
+    }
+
     /// Probers of the other side's members.
     pub(super) fn others(&self) -> Vec<Arc<Prober>> {
         let Some(pair) = self.other_pair() else { return Vec::new() };

@@ -10,6 +10,7 @@ mod bootstrap;
 mod evidence;
 mod failover;
 mod identity;
+mod known;
 mod primary;
 mod request;
 mod returning;

@@ -4,7 +4,7 @@
 //! executed at a moment when commits already waited (invariant 2).
 
 use super::failover::{boot_of, booted_since};
-use super::{FRESH_MS, HUNG_MS, Identity, View, identity, returning, split};
+use super::{HUNG_MS, View, known, returning, split};
 use crate::mysql::gtid::GtidSet;
 use crate::pair::facts::{Contact, Facts, Member, ReceiverState};
 use crate::pair::record::{Mode, Rebuild, RebuildPhase, Record};
@@ -24,7 +24,7 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
     let Some((name, member)) = view.standby() else {
         return relax_if_alone(view).or_else(|| no_standby(view));
     };
-    if let Some(decision) = who(view, name, member) {
+    if let Some(decision) = known::who(view, name, member) {
         return relax_if_alone(view).or_else(|| lost(view, name, member)).or(Some(decision));
     }
     let facts = view.standby_answer();
@@ -82,51 +82,6 @@ fn relax_if_alone(view: &View) -> Option<Decision> {
     }
     let step = Step::RelaxAcks { member: view.record.primary.clone() };
     Some(Decision::act(vec![step], Reason::StandbyLost, format!("{} goes on alone", view.record.primary)))
-}
-
-/// Not the member that the record knows: no role. One whose volume was replaced is made anew, while the primary is well.
-fn who(view: &View, name: &str, member: &Member) -> Option<Decision> {
-    match identity(view.record, member, name) {
-        Identity::Match | Identity::Unknown => None,
-        Identity::FirstSeen => Some(first_seen(view, name, member)),
-        Identity::OtherVolume => {
-            let healthy = view.primary_answer().is_some_and(|p| view.in_role(p));
-            if !healthy {
-                return Some(Decision::wait(Reason::ForeignMember, format!("{name} has another volume than recorded; it is made anew when the primary is open")));
-            }
-            let record = made_anew(view, name, Reason::VolumeLost);
-            Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::VolumeLost, format!("{name} has a new volume: it is provisioned and cloned")))
-        }
-        Identity::OtherServer => Some(Decision::wait(
-            Reason::ForeignMember,
-            format!("{name} answers with another server_uuid than recorded: its data directory was replaced; annotate shardpair.io/rebuild={name} to have it cloned"),
-        )),
-    }
-}
-
-/// A new member is known by its volume and server_uuid from here on.
-pub(super) fn first_seen(view: &View, name: &str, member: &Member) -> Decision {
-    let (Some(volume), Some(facts)) = (&member.volume, member.answer().filter(|_| member.facts_age_ms <= FRESH_MS)) else {
-        return Decision::wait(Reason::Rebuilding, format!("{name} is being provisioned"));
-    };
-    let mut record = view.record.clone();
-    let known = record.member_mut(name);
-    known.volume = volume.clone();
-    known.server_uuid = facts.server_uuid.clone();
-    known.node = member.pod.as_ref().and_then(|p| p.node.clone());
-    Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Rebuilding, format!("{name} is known by its volume and server_uuid"))
-}
-
-/// The record with a standby that starts from nothing.
-pub(super) fn made_anew(view: &View, name: &str, reason: Reason) -> Record {
-    let mut record = rebuild(view, name, reason);
-    let known = record.member_mut(name);
-    known.volume.clear();
-    known.server_uuid.clear();
-    // What it held is gone with its volume.
-    record.deposed = record.deposed.filter(|d| d.member != name);
-    record.abandoned.retain(|a| a.member != name);
-    record
 }
 
 /// The record in Solo.

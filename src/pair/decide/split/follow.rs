@@ -5,7 +5,7 @@ use super::{guard, guards, runs_from};
 use crate::api::expansion::Standbys;
 use crate::api::pair::SplitRole;
 use crate::mysql::gtid::GtidSet;
-use crate::pair::decide::{FRESH_MS, Identity, View, beneath, identity, open, request, returning, standby, upkeep};
+use crate::pair::decide::{FRESH_MS, Identity, View, beneath, identity, known, open, request, returning, standby, upkeep};
 use crate::pair::facts::{Facts, Member, ReceiverState};
 use crate::pair::record::{self, Follows, Mode, Rebuild, RebuildPhase, Record};
 use crate::pair::settings::Durability;
@@ -104,9 +104,9 @@ fn role(view: &View) -> Option<Decision> {
     let name = &view.record.primary;
     let member = view.primary()?;
     match identity(view.record, member, name) {
-        Identity::FirstSeen => return Some(standby::first_seen(view, name, member)),
+        Identity::FirstSeen => return Some(known::first_seen(view, name, member)),
         Identity::OtherVolume | Identity::OtherServer => {
-            let record = standby::made_anew(view, name, Reason::VolumeLost);
+            let record = known::made_anew(view, name, Reason::VolumeLost);
             return Some(write(record, Reason::VolumeLost, format!("{name} is another than recorded: it is made anew")));
         }
         Identity::Match | Identity::Unknown => {}
