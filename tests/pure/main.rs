@@ -6,6 +6,7 @@ mod gtid;
 mod model;
 mod invariants;
 mod simulation;
+mod splits;
 mod validation;
 mod manifests;
 mod purity;
