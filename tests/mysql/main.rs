@@ -10,6 +10,7 @@ mod rewind;
 mod purge;
 mod schema;
 mod session;
+mod split;
 mod sessions;
 mod switchover;
 mod tail;
