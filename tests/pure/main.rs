@@ -4,6 +4,7 @@ mod decisions;
 mod expansion;
 mod gtid;
 mod invariants;
+mod splits;
 mod validation;
 mod manifests;
 mod purity;
