@@ -7,6 +7,8 @@ mod failover;
 mod guard;
 mod harness;
 mod rewind;
+mod purge;
+mod schema;
 mod session;
 mod split;
 mod sessions;

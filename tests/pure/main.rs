@@ -12,3 +12,4 @@ mod cluster_plan;
 mod chart;
 mod plugin;
 mod routing;
+mod preflight;
