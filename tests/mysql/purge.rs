@@ -45,7 +45,7 @@ async fn steps(a: &Server, b: &Server, most: u32) -> Progress {
     let (mut primary, mut standby, mut probe) = (a.session().await, b.session().await, a.session().await);
     let guarded = guarded();
     let sessions = (&mut primary, &mut standby, &mut probe);
-    let mut purge = Purge::begin(sessions, &guarded, guarded.moves, LIMITS(), 1).await.expect("begin");
+    let mut purge = Purge::begin(sessions, &guarded, guarded.moves, LIMITS(), (1, 1)).await.expect("begin");
     for _ in 0..most {
         if purge.progress().done {
             break;
@@ -128,7 +128,7 @@ async fn a_purge_is_refused_where_its_deletes_would_reach_live_rows() {
     let (a, b, mut on_a, mut on_b) = filled().await;
     let guarded = guarded();
     let (mut primary, mut probe) = (a.session().await, a.session().await);
-    let refused = Purge::begin((&mut primary, &mut on_b, &mut probe), &guarded, guarded.stays, LIMITS(), 1).await;
+    let refused = Purge::begin((&mut primary, &mut on_b, &mut probe), &guarded, guarded.stays, LIMITS(), (1, 1)).await;
     assert!(matches!(refused.map(drop), Err(Error::NotSeen { .. })), "its own class");
     // Another server reads here: the link of a split that isn't dissolved.
     let x = Server::start("x").await;
@@ -137,20 +137,20 @@ async fn a_purge_is_refused_where_its_deletes_would_reach_live_rows() {
     role::become_standby(&mut on_x, SOON).await.expect("standby");
     replication::attach(&mut on_x, &a.source(), &replicator(), SOON).await.expect("attach");
     crate::harness::eventually("it reads", async || on_a.rows("SHOW REPLICAS", SOON).await.expect("list").len() == 2).await;
-    let refused = Purge::begin((&mut primary, &mut on_b, &mut probe), &guarded, guarded.moves, LIMITS(), 1).await;
+    let refused = Purge::begin((&mut primary, &mut on_b, &mut probe), &guarded, guarded.moves, LIMITS(), (1, 1)).await;
     assert!(matches!(refused.map(drop), Err(Error::NotSeen { seen, .. }) if seen.contains("replica")));
     replication::stop_receiver(&mut on_x, SOON).await.expect("stopped");
     drop(x);
     crate::harness::eventually("it is gone", async || on_a.rows("SHOW REPLICAS", SOON).await.expect("list").len() == 1).await;
     // A channel of one's own.
     on_a.exec("CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=9", SOON).await.expect("a channel");
-    let refused = Purge::begin((&mut primary, &mut on_b, &mut probe), &guarded, guarded.moves, LIMITS(), 1).await;
+    let refused = Purge::begin((&mut primary, &mut on_b, &mut probe), &guarded, guarded.moves, LIMITS(), (1, 1)).await;
     assert!(matches!(refused.map(drop), Err(Error::NotSeen { seen, .. }) if seen.contains("channel")));
     on_a.exec("RESET REPLICA ALL", SOON).await.expect("reset");
     // A standby that doesn't apply: it waits, and says why.
     replication::stop_applier(&mut on_b, SOON).await.expect("stopped");
     let limits = Limits::new(200, Duration::from_millis(200));
-    let mut purge = Purge::begin((&mut primary, &mut on_b, &mut probe), &guarded, guarded.moves, limits, 1).await.expect("begin");
+    let mut purge = Purge::begin((&mut primary, &mut on_b, &mut probe), &guarded, guarded.moves, limits, (1, 1)).await.expect("begin");
     purge.step().await.expect("one transaction");
     let held = purge.step().await.expect("waits");
     assert_eq!(held.throttled.map(|t| t.word()), Some("StandbyLag"));

@@ -8,7 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use shardpair::api::expansion::Standbys;
 use shardpair::pair::decide::decide;
 use shardpair::pair::facts::GuardSeen;
 use shardpair::pair::record::{Ceded, Cut, Flip, Follows, Linked, Mode, Severed};

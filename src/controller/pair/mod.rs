@@ -12,7 +12,7 @@ mod observe;
 mod provisioning;
 mod reporting;
 mod rewind;
-mod split;
+pub(in crate::controller) mod split;
 mod switchover;
 pub(in crate::controller) mod write;
 

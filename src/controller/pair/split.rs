@@ -48,7 +48,7 @@ fn keys(strategy: Strategy, keys: &SplitKeys) -> Option<Keys> {
 }
 
 /// The guard that a split asks for.
-pub(super) fn guard_of(sharding: &Sharding, split: &Split) -> Result<Guard, String> {
+pub(in crate::controller) fn guard_of(sharding: &Sharding, split: &Split) -> Result<Guard, String> {
     let keys = keys(sharding.strategy, &split.keys).ok_or("spec.split.keys doesn't say which keys the parent has")?;
     let tables: Vec<Table> = sharding.tables.iter().map(Table::from).collect();
     Guard::of(&tables, sharding.function, &keys, split.split_at).map_err(|error| error.to_string())
@@ -267,7 +267,7 @@ impl Runner {
 }
 
 /// The row of a pair's heartbeat: the first ones are the server's own (`mysql::rewind`).
-pub(super) fn heartbeat_row(pair: &ShardPair) -> u16 {
+pub(in crate::controller) fn heartbeat_row(pair: &ShardPair) -> u16 {
     FIRST_ROW + u16::try_from(pair.spec.shard).unwrap_or(0)
 }
 

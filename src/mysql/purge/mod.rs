@@ -53,6 +53,7 @@ pub struct Purge<'a> {
     probe: &'a mut Session,
     foreign: u32,
     limits: Limits,
+    row: u16,
     epoch: i64,
     pace: Pace,
     baseline: Duration,
@@ -80,7 +81,7 @@ impl<'a> Purge<'a> {
         guard: &Guard,
         foreign: u32,
         limits: Limits,
-        epoch: i64,
+        (row, epoch): (u16, i64),
     ) -> Result<Self, Error> {
         check(primary, standby, guard, foreign).await?;
         make_table(primary).await?;
@@ -92,7 +93,7 @@ impl<'a> Purge<'a> {
         primary.exec(&format!("SET SESSION gtid_next='AUTOMATIC:{TAG}', foreign_key_checks=0"), SHORT).await?;
         let pace = Pace::first(&limits);
         let mut purge = Self {
-            primary, standby, probe, foreign, limits, epoch, pace, tables,
+            primary, standby, probe, foreign, limits, row, epoch, pace, tables,
             baseline: Duration::ZERO,
             latest: Duration::ZERO,
             probed: None,
@@ -116,7 +117,7 @@ impl<'a> Purge<'a> {
 
     async fn probe_once(&mut self) -> Result<Duration, Error> {
         let begun = Instant::now();
-        match heartbeat::beat(self.probe, self.epoch, LONG).await {
+        match heartbeat::beat(self.probe, self.row, self.epoch, LONG).await {
             heartbeat::Outcome::Written => Ok(begun.elapsed()),
             other => Err(not_seen(self.probe, "probing", format!("{other:?}"))),
         }
@@ -163,14 +164,15 @@ impl<'a> Purge<'a> {
         let Some(table) = self.tables.iter_mut().find(|t| !t.done) else { return Ok(()) };
         let rows = table.walk.next(self.primary, table.place.as_ref(), self.pace.rows, LONG).await?;
         let last = (rows.len() as u32) < self.pace.rows;
-        let mut places = rows.iter().filter(|row| row.class == Some(self.foreign)).map(|row| &row.place).peekable();
+        let places: Vec<&Place> = rows.iter().filter(|row| row.class == Some(self.foreign)).map(|row| &row.place).collect();
         let place = rows.last().map(|row| row.place.clone()).or(table.place.clone());
-        let (scanned, any) = (table.scanned + rows.len() as u64, places.peek().is_some());
+        let (scanned, any) = (table.scanned + rows.len() as u64, !places.is_empty());
+        let doomed = table.walk.at(places.into_iter());
         if any || last {
             self.primary.exec("BEGIN", SHORT).await?;
             let mut deleted = table.deleted;
             if any {
-                let sql = format!("DELETE FROM {} WHERE {} AND {} = {}", table.walk.table, table.walk.at(places), table.walk.class, self.foreign);
+                let sql = format!("DELETE FROM {} WHERE {} AND {} = {}", table.walk.table, doomed, table.walk.class, self.foreign);
                 self.primary.exec(&sql, LONG).await?;
                 deleted += self.primary.scalar("SELECT ROW_COUNT()", SHORT).await?.and_then(|n| n.parse().ok()).unwrap_or(0);
             }
@@ -195,10 +197,14 @@ async fn check(primary: &mut Session, standby: &mut Session, guard: &Guard, fore
     if state.hash != guard.hash() || state.owned.contains(&foreign) || !guard.both().contains(&foreign) {
         return Err(not_seen(primary, doing, format!("the guard must be in place and not own key class {foreign}: {state:?}")));
     }
-    if let Some(source) = replication::state(primary, SHORT).await?.source {
-        return Err(not_seen(primary, doing, format!("a channel from {}:{}: dissolve the link first", source.host, source.port)));
-    }
     let own = standby.scalar("SELECT @@server_uuid", SHORT).await?.unwrap_or_default();
+    // The pair's own reverse channel, which idles, is no link.
+    if let Some(source) = replication::state(primary, SHORT).await?.source {
+        let from = primary.scalar("SELECT source_uuid FROM performance_schema.replication_connection_status WHERE channel_name=''", SHORT).await?;
+        if from.as_deref() != Some(&own) {
+            return Err(not_seen(primary, doing, format!("a channel from {}:{}: dissolve the link first", source.host, source.port)));
+        }
+    }
     let replicas = primary.rows("SHOW REPLICAS", SHORT).await?;
     if let Some(other) = replicas.iter().filter_map(|row| row.get("Replica_UUID")).find(|uuid| *uuid != own) {
         return Err(not_seen(primary, doing, format!("a replica {other} that is not the pair's standby: the deletes would follow it to live rows")));
