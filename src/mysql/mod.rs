@@ -16,6 +16,7 @@ pub mod role;
 pub mod session;
 pub mod sessions;
 pub mod settings;
+pub mod status;
 pub mod tail;
 
 pub use error::Error;

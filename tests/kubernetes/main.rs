@@ -5,10 +5,13 @@
 
 mod bad_input;
 mod changes;
+mod chart;
 mod failover;
 mod lifecycle;
+mod metrics;
 mod nodes;
 mod operator;
+mod plugin;
 mod provisioning;
 mod standby;
 #[allow(dead_code, reason = "the benchmark uses more of it")]

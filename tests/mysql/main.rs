@@ -10,3 +10,4 @@ mod session;
 mod sessions;
 mod switchover;
 mod tail;
+mod status;

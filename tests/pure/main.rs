@@ -11,3 +11,4 @@ mod cluster_plan;
 mod chart;
 mod plugin;
 mod routing;
+mod documents;

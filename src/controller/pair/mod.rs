@@ -72,6 +72,7 @@ struct Memory {
     soon_since: Option<Instant>,
     said: Option<(Reason, String)>,
     told: Option<Instant>,
+    measured: Option<Instant>,
     unpublished_move: bool,
     clones: Attempts,
     /// From the first sign of trouble to the slice, of a move whose status doesn't say so yet.
