@@ -9,6 +9,7 @@ pub mod config;
 pub mod error;
 pub mod facts;
 pub mod gtid;
+pub mod guard;
 pub mod heartbeat;
 pub mod replication;
 pub mod rewind;
@@ -18,6 +19,7 @@ pub mod sessions;
 pub mod settings;
 pub mod status;
 pub mod tail;
+mod unlogged;
 
 pub use error::Error;
 pub use session::{Credentials, Endpoint, Session};

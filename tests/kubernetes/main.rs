@@ -6,6 +6,7 @@
 mod bad_input;
 mod changes;
 mod chart;
+mod expansion;
 mod failover;
 mod lifecycle;
 mod metrics;

@@ -5,6 +5,7 @@
 //! write on the pair's status that makes every older operator's write in flight fail (invariant 7).
 
 mod act;
+mod faultpoint;
 mod hands;
 mod observe;
 mod provisioning;
@@ -177,6 +178,9 @@ impl Runner {
         let record = self.record();
         self.aim(&record);
         let seen = self.observe(&record);
+        for (name, facts) in seen.members.iter().filter_map(|(n, m)| Some((n, m.answer()?))) {
+            self.hands.meet(name, &facts.process);
+        }
         let now = Timestamp::now();
         let mut decision = decide(&record, &self.settings, &seen, now);
         self.note_trouble(&record, &seen, &decision);
@@ -197,8 +201,7 @@ impl Runner {
 
     /// At rest the command sessions are made ready, so that a failover needs no login.
     async fn warm(&mut self, seen: &Observation) {
-        for (name, facts) in seen.members.iter().filter_map(|(n, m)| Some((n, m.answer()?))) {
-            self.hands.meet(name, &facts.process);
+        for name in seen.members.iter().filter(|(_, m)| m.answer().is_some()).map(|(n, _)| n) {
             self.hands.warm(name).await;
             if let (Some(id), Some(prober)) = (self.hands.id(name), self.probers.get(name)) {
                 prober.keep(id);
