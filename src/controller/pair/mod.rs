@@ -5,6 +5,7 @@
 //! write on the pair's status that makes every older operator's write in flight fail (invariant 7).
 
 mod act;
+mod addresses;
 mod faultpoint;
 mod hands;
 mod observe;
@@ -76,6 +77,8 @@ struct Memory {
     measured: Option<Instant>,
     unpublished_move: bool,
     clones: Attempts,
+    /// Since when a member's Service should lead elsewhere.
+    addresses: HashMap<String, Instant>,
     /// From the first sign of trouble to the slice, of a move whose status doesn't say so yet.
     gap: Option<Duration>,
     surprises: u32,
@@ -193,6 +196,7 @@ impl Runner {
             }
         };
         self.report(&seen, &decision, next).await;
+        self.lead_to_members(&record, &seen).await;
         if next == Next::Tick {
             self.warm(&seen).await;
         }
