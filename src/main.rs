@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use shardpair::controller::operator;
+use shardpair::controller::{check, operator};
 
 #[derive(Parser)]
 #[command(name = "shardpair", version, about = "Kubernetes operator for dual-master MySQL shard pairs")]
@@ -16,6 +16,8 @@ struct Args {
 enum Command {
     /// Run the operator.
     Run(operator::Options),
+    /// Is the installation whole? For `helm test`.
+    Check(check::Options),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
 }
@@ -26,6 +28,19 @@ fn main() -> ExitCode {
         Command::Crds => {
             print!("{}", shardpair::api::crds_yaml());
             ExitCode::SUCCESS
+        }
+        Command::Check(options) => {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return fail(&error),
+            };
+            match runtime.block_on(check::run(options)) {
+                Ok(found) => {
+                    println!("{found}");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => fail(&error),
+            }
         }
         Command::Run(options) => {
             log();

@@ -4,6 +4,7 @@
 //! `docs/events.md` and the metric of refusals are made from it.
 
 use super::step::Reason;
+use crate::api::events;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,4 +113,32 @@ pub fn guide(reason: Reason) -> (Class, &'static str) {
         Reason::Dissolving => (Wait, "Nothing at first; if it lasts, bring the standbys of both pairs back: only then the link is proven gone."),
         Reason::ReleasingStandby => (Work, "Nothing; until the flip there is no second copy. With `durability: Required` use `standbys: Before`."),
     }
+}
+
+/// What to do about an event. None: not one of `api::events`.
+pub fn event(name: &str) -> Option<&'static str> {
+    Some(match name {
+        events::CREATED | events::CHANGED | events::DELETED | events::VOLUME_GROWS | events::PROVISIONED => "Nothing.",
+        events::REFUSED => "Change the spec as the message says.",
+        events::MANAGED_ELSEWHERE => "Leave it to that installation, or uninstall it: this one takes over when its Lease is gone.",
+        events::TAKEN_OVER => "Nothing, if the other installation was removed on purpose.",
+        events::MOVE_STARTED => "Nothing: FailedOver, SwitchedOver or MoveAbandoned follows.",
+        events::FAILED_OVER => "Look at why the old primary went: `kubectl shardpair events PAIR`, its pod, its node.",
+        events::SWITCHED_OVER | events::SYNC | events::REWOUND | events::REBUILT => "Nothing.",
+        events::PROMOTED_WITH_DATA_LOSS => "Take what you need from the old primary, then discard its tail or replace it.",
+        events::MOVE_ABANDONED => "Nothing: the old primary goes on. Look at why the standby couldn't take over.",
+        events::SOLO => "Bring the standby back: until then there is no second copy.",
+        events::REQUEST_REFUSED => "The message says why: `kubectl shardpair explain PAIR`.",
+        events::TAIL_SAVED => "Read the Secret that is named: nobody was told that these writes are safe.",
+        events::REWIND_REFUSED => "Nothing: it is cloned instead, which takes as long as the data is large.",
+        events::REBUILD_STARTED => "Nothing: it takes as long as the data is large; until then there is no second copy.",
+        events::REPLACED => "Delete the old member's volume when you are sure that you don't need it.",
+        events::NO_SAFE_MOVE => "`kubectl shardpair explain PAIR`: bring the primary back, or promote with the loss that is named.",
+        events::ALARM => "Touch nothing before you have read it: docs/operations.md, ShardpairNeedsAPerson.",
+        events::PHASE_DONE | events::FLIPPED | events::ROLLED_BACK => "Nothing; `kubectl shardpair approve PLAN` goes on, if it waits for that.",
+        events::ROLLING_BACK => "Nothing: it ends by itself.",
+        events::WAITING => "The message says for what: `kubectl shardpair expand CLUSTER`.",
+        events::DELETION_REFUSED => "Let the plan end, or roll it back while that is possible.",
+        _ => return None,
+    })
 }

@@ -14,4 +14,5 @@ mod split;
 mod sessions;
 mod switchover;
 mod tail;
+mod status;
 mod vectors;

@@ -14,3 +14,4 @@ mod chart;
 mod plugin;
 mod routing;
 mod preflight;
+mod documents;

@@ -79,6 +79,7 @@ struct Memory {
     soon_since: Option<Instant>,
     said: Option<(Reason, String)>,
     told: Option<Instant>,
+    measured: Option<Instant>,
     unpublished_move: bool,
     clones: Attempts,
     /// Since when a member's Service should lead elsewhere.
