@@ -73,7 +73,7 @@ impl World {
         (body.pending, body.undone, body.differs) = (GtidSet::default(), self_undone, false);
         let facts = &mut body.facts;
         (facts.purged, facts.executed, facts.epoch) = (executed.clone(), executed, epoch);
-        (facts.rebuild_marker, facts.channel, facts.rewound) = (false, None, rewound);
+        (facts.rebuild_marker, facts.channel, facts.rewound, facts.filters, facts.foreign_channels) = (false, None, rewound, 0, 0);
         self.boot(name);
     }
 
