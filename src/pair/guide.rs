@@ -77,6 +77,7 @@ pub fn guide(reason: Reason) -> (Class, &'static str) {
         Reason::StandbyLost => (Work, "Nothing now; bring the standby back: until then there is no second copy."),
         Reason::WritesStalled => (Refusal, "Bring the standby back or replace it: writes wait for it (`durability: Required`)."),
         Reason::AcksSwitchedOff => (Alarm, "Find out who did it: what was committed meanwhile may be on one member only."),
+        Reason::ReplicationAltered => (Alarm, "Take away what was configured by hand (RESET REPLICA ALL FOR CHANNEL '…'); a member with filters is cloned: `shardpair.io/rebuild`."),
         Reason::UnknownAcker => (Alarm, "End the replica that isn't the pair's own: it can acknowledge writes that the standby lacks."),
         Reason::EndingDeposed => (Work, "Nothing."),
         Reason::AwaitingOldPrimary => (Wait, "Bring its pod or node back, or `kubectl shardpair replace` it: until then there is no second copy."),
