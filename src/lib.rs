@@ -5,6 +5,8 @@
 
 #[cfg(feature = "operator")]
 pub mod api;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "operator")]
 pub mod controller;
 #[cfg(feature = "operator")]

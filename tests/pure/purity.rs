@@ -14,6 +14,7 @@ const PURE: &[&str] = &[
     "pair/step.rs",
     "pair/report.rs",
     "pair/decide",
+    "client/ids/grant.rs",
     "mysql/gtid.rs",
     "mysql/config.rs",
     "controller/cluster/plan.rs",
