@@ -10,9 +10,13 @@ pub mod client;
 #[cfg(feature = "operator")]
 pub mod controller;
 #[cfg(feature = "operator")]
+pub mod expansion;
+#[cfg(feature = "operator")]
 pub mod manifests;
 #[cfg(feature = "operator")]
 pub mod mysql;
 #[cfg(feature = "operator")]
 pub mod pair;
+#[cfg(feature = "plugin")]
+pub mod plugin;
 pub mod routing;

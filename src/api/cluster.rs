@@ -342,6 +342,9 @@ pub struct ShardClusterStatus {
     /// Version of the map.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
+    /// Range: the bounds after an ExpansionPlan, in order; empty: those of the spec.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<Range>,
     /// `<namespace>/<lease>` of the operator installation that manages this cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manager: Option<String>,

@@ -1,10 +1,12 @@
 //! Reasons of events: each a named constant, none written anywhere else. Pure.
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
-        $($(#[$doc])* pub const $name: &str = $text;)*
+    ($(#[doc = $doc:literal] $name:ident = $text:literal;)*) => {
+        $(#[doc = $doc] pub const $name: &str = $text;)*
         /// All of them, for the documentation and its test.
         pub const ALL: &[&str] = &[$($text),*];
+        /// What each says, in the order of [`ALL`]: `<kind>: <meaning>`.
+        pub const MEANINGS: &[&str] = &[$($doc),*];
     };
 }
 
@@ -44,6 +46,10 @@ events! {
     REQUEST_REFUSED = "RequestRefused";
     /// ShardPair: what a returning member had beyond the primary was saved.
     TAIL_SAVED = "TailSaved";
+    /// ShardPair: a returned member's tail was undone from its own binlog.
+    REWOUND = "Rewound";
+    /// ShardPair: a tail can't be undone so, or rows differ afterwards: the member is cloned.
+    REWIND_REFUSED = "RewindRefused";
     /// ShardPair: a standby is being rebuilt from the primary.
     REBUILD_STARTED = "RebuildStarted";
     /// ShardPair: a standby was rebuilt.
@@ -61,6 +67,10 @@ events! {
     FLIPPED = "Flipped";
     /// ExpansionPlan: it rolls back.
     ROLLING_BACK = "RollingBack";
+    /// ExpansionPlan: what it had made or moved is undone.
+    ROLLED_BACK = "RolledBack";
+    /// ExpansionPlan: it waits for something that it can't bring about itself.
+    WAITING = "Waiting";
     /// ExpansionPlan: it can't be deleted now.
     DELETION_REFUSED = "DeletionRefused";
 }

@@ -1,8 +1,8 @@
-//! `ExpansionPlan`: N shards become 2N. The type; its controller comes with its own issue.
+//! `ExpansionPlan`: N shards become 2N.
 //!
 //! Pure types. `until` says how far to go: raising it approves, lowering it below Dissolved rolls back.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,10 @@ use super::rules;
     printcolumn(name = "To", type_ = "integer", json_path = ".spec.toShards"),
     printcolumn(name = "Until", type_ = "string", json_path = ".spec.until"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Complete", type_ = "string", json_path = ".status.conditions[?(@.type==\"Complete\")].status"),
+    printcolumn(name = "Flipped", type_ = "string", description = "Shards that flipped, of those to be split", json_path = ".status.flipped"),
+    printcolumn(name = "Pause", type_ = "string", description = "How long keys that move paused at the flip, longest", json_path = ".status.pause"),
+    printcolumn(name = "Purged", type_ = "string", description = "Foreign rows: how much has been looked at", json_path = ".status.purged"),
+    printcolumn(name = "Complete", type_ = "string", json_path = ".status.conditions[?(@.type==\"Complete\")].status", priority = 1),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Progressing\")].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -130,8 +133,24 @@ pub struct ExpansionPlanStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
     /// Per shard.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["shard"]))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shards: Vec<ShardProgress>,
+    /// Shards that flipped, of those to be split: `1/2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flipped: Option<String>,
+    /// The longest pause of keys that moved: `82ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<String>,
+    /// Rows looked at by the purge, of those estimated: `40%`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purged: Option<String>,
+    /// When the last shard had flipped: the reverse window begins here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flipped_at: Option<MicroTime>,
+    /// When this plan changed the map last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announced_at: Option<MicroTime>,
 }
 
 /// How bad a finding is.
@@ -158,7 +177,7 @@ pub struct Finding {
 }
 
 /// One shard's progress.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShardProgress {
     /// The shard that is split.
@@ -171,6 +190,15 @@ pub struct ShardProgress {
     /// How long keys that move paused at the flip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_seconds: Option<f64>,
+    /// Range: keys from here on move. Chosen before anything is made, and kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_at: Option<i64>,
+    /// Present while a member of the new pair is being cloned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone: Option<CloneProgress>,
+    /// What this shard waits for, while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// Rows that were written on the wrong side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub misrouted_rows: Option<i64>,
@@ -186,6 +214,24 @@ pub struct ShardProgress {
     /// Present while the purge holds back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled: Option<Throttled>,
+}
+
+/// How far a clone has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CloneProgress {
+    /// The member that is being filled.
+    pub member: String,
+    /// Bytes that have arrived.
+    pub bytes_done: i64,
+    /// Bytes in all, as MySQL estimates.
+    pub bytes_estimated: i64,
+    /// Since the look before; absent at the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<i64>,
+    /// At this rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<i64>,
 }
 
 /// Why the purge holds back.

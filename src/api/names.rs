@@ -43,6 +43,9 @@ pub const APPLIED_HASH: &str = "shardpair.io/applied";
 /// On volumes, which outlive their cluster: uid of the ShardCluster that they belong to.
 pub const CLUSTER_UID: &str = "shardpair.io/cluster-uid";
 
+/// Finalizer of an ExpansionPlan: what it made is undone before it goes.
+pub const PLAN_FINALIZER: &str = "shardpair.io/plan";
+
 /// Pod condition (readiness gate): the member fills the role that its pair's record gives it.
 pub const IN_ROLE: &str = "shardpair.io/in-role";
 /// The container.

@@ -60,6 +60,10 @@ pub struct Valid {
     pub uid: String,
     /// Number of shards now: status.shards once known, else spec.shards.
     pub shards: u32,
+    /// Number of shards at creation: the pairs of all later ones are made by ExpansionPlans.
+    pub first_shards: u32,
+    /// Range: the bounds now, in order (status.ranges once an ExpansionPlan split them, else the spec's).
+    pub ranges: Vec<cluster::Range>,
     /// Version of the map: status.epoch once known, else 1.
     pub epoch: i64,
     /// MySQL image.
@@ -103,6 +107,8 @@ impl Valid {
             namespace: cluster.namespace().unwrap_or_default(),
             uid: cluster.uid().unwrap_or_default(),
             shards: status.shards.unwrap_or(spec.shards).clamp(1, SHARDS_MAX) as u32,
+            first_shards: spec.shards as u32,
+            ranges: if status.ranges.is_empty() { spec.sharding.ranges.clone() } else { status.ranges.clone() },
             epoch: status.epoch.unwrap_or(1),
             image: spec.mysql.image.clone(),
             version,

@@ -2,6 +2,7 @@
 
 pub mod cluster;
 mod foreign;
+pub mod expansion;
 pub mod leader;
 pub mod metrics;
 pub mod operator;

@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::leader::{self, Leadership};
 use super::metrics::Metrics;
-use super::{cluster, pair, stores};
+use super::{cluster, expansion, pair, stores};
 
 /// A call of the fast client: no retries, short deadlines.
 const FAST: Duration = Duration::from_millis(1_500);
@@ -73,6 +73,7 @@ pub async fn run(options: Options) -> Result<(), Failed> {
         identity,
     });
     tasks.spawn(cluster::run(Arc::new(cluster::Context::new(client, fast, installation, leads, options.watch_namespace)), stopping.clone()));
+    tasks.spawn(expansion::runners(context.clone()));
     tasks.spawn(runners(context, leading));
     stop_signal().await;
     tracing::info!("stopping");

@@ -238,7 +238,7 @@ impl Shared {
 fn differs(old: &Facts, new: &Facts) -> bool {
     let still = |f: &Facts| {
         let c = f.channel.as_ref();
-        (f.process.clone(), f.super_read_only, f.offline_mode, f.source.enabled, f.source.clients, f.rebuild_marker, f.cloning.is_some(), f.replica_enabled, f.events_disabled, c.map(|c| (c.receiver, c.applier_running, c.applier_error.clone())))
+        (f.process.clone(), f.super_read_only, f.offline_mode, f.source.enabled, f.source.clients, f.rebuild_marker, f.rewound, f.cloning.is_some(), f.replica_enabled, f.events_disabled, c.map(|c| (c.receiver, c.applier_running, c.applier_error.clone())))
     };
     still(old) != still(new)
 }

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::api::cluster::ShardCluster;
+use crate::api::expansion::ExpansionPlan;
 use crate::api::names;
 use crate::api::pair::ShardPair;
 use crate::controller::foreign::ForeignSlices;
@@ -34,6 +35,8 @@ pub struct Stores {
     pub clusters: Store<DeserializeGuard<ShardCluster>>,
     /// Their pairs.
     pub pairs: Store<ShardPair>,
+    /// The users' plans; one that can't be read doesn't hide the others.
+    pub plans: Store<DeserializeGuard<ExpansionPlan>>,
     /// Members' pods.
     pub pods: Store<Pod>,
     /// Members' claims.
@@ -59,6 +62,7 @@ pub async fn start(client: &Client, namespace: Option<&str>, tasks: &mut JoinSet
     let stores = Stores {
         clusters: watch(scoped(client, namespace), any(), &waiters, tasks),
         pairs: watch(scoped(client, namespace), any(), &waiters, tasks),
+        plans: watch(scoped(client, namespace), any(), &waiters, tasks),
         pods: watch(scoped(client, namespace), ours(), &waiters, tasks),
         claims: watch(scoped(client, namespace), ours(), &waiters, tasks),
         sets: watch(scoped(client, namespace), ours(), &waiters, tasks),
@@ -71,7 +75,7 @@ pub async fn start(client: &Client, namespace: Option<&str>, tasks: &mut JoinSet
     let ready = async {
         let s = &stores;
         let _ = tokio::join!(s.clusters.wait_until_ready(), s.pairs.wait_until_ready(), s.pods.wait_until_ready(), s.claims.wait_until_ready(), s.sets.wait_until_ready());
-        let _ = tokio::join!(s.services.wait_until_ready(), s.slices.wait_until_ready(), s.foreign_slices.wait_until_ready(), s.nodes.wait_until_ready());
+        let _ = tokio::join!(s.plans.wait_until_ready(), s.services.wait_until_ready(), s.slices.wait_until_ready(), s.foreign_slices.wait_until_ready(), s.nodes.wait_until_ready());
     };
     ready.await;
     stores
@@ -121,6 +125,20 @@ fn wake<K: ResourceExt>(waiters: &Waiters, object: &K) {
 }
 
 impl Stores {
+    /// One more than the highest number of a member of the cluster that is named anywhere. Claims outlive their members: a
+    /// new member must not find an old one's data.
+    pub fn next_member(&self, namespace: &str, cluster: &str) -> u32 {
+        let own = |p: &ShardPair| p.namespace().as_deref() == Some(namespace) && p.spec.cluster == cluster;
+        let pairs = self.pairs.state();
+        let named = pairs.iter().filter(|p| own(p)).flat_map(|p| {
+            let status = p.status.iter().flat_map(|s| s.record.members.iter().map(|m| m.name.clone()));
+            p.spec.members.iter().cloned().chain(status).collect::<Vec<_>>()
+        });
+        let claims = self.claims.state();
+        let kept = claims.iter().filter(|c| c.namespace().as_deref() == Some(namespace)).map(|c| c.name_any());
+        named.chain(kept).filter_map(|m| names::member_number(cluster, &m)).max().map_or(0, |k| k + 1)
+    }
+
     /// `notify` is told when an object of the cluster changes; until the guard is dropped.
     pub fn subscribe(&self, namespace: &str, cluster: &str, notify: Arc<Notify>) -> Subscription {
         let key = (namespace.to_owned(), cluster.to_owned());

@@ -1,98 +1,80 @@
-//! The map: which shard a key belongs to, and where that shard is. What clients read (`map.json`).
+//! The map of a cluster as it is now (`routing::Map`), in its ConfigMap.
+//!
+//! While a plan splits the shards, both VIPs of a split shard lead to where its keys are: so one map of equal parts is right
+//! for all of them at every moment, and a plan changes it once.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use serde_json::{Map, Value, json};
 
-use crate::api::cluster::Strategy;
+use crate::api::cluster::{Range, Strategy};
 use crate::api::names;
 use crate::api::valid::Valid;
+use crate::routing::{Keys, Map, Shard};
 
-/// The keys of one shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Keys {
-    /// `function(key) mod modulus == residue`
-    Residue {
-        /// Shards may have different moduli, so that one can flip before another.
-        modulus: u32,
-        /// Which of them.
-        residue: u32,
-    },
-    /// `from <= key < to`; None: open.
-    Range {
-        /// Inclusive.
-        from: Option<i64>,
-        /// Exclusive.
-        to: Option<i64>,
-    },
-    /// By the table of routes.
-    Table,
-}
-
-/// One line of the map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shard {
-    /// Its number; its VIP is `<cluster>-<id>`.
-    pub id: u32,
-    /// What belongs to it.
-    pub keys: Keys,
-}
-
-/// The map of a cluster that no plan has changed: `shards` equal parts, or the spec's ranges.
-pub fn uniform(cluster: &Valid) -> Vec<Shard> {
-    let keys = |id: u32| match cluster.sharding.strategy {
-        Strategy::Hash => Keys::Residue { modulus: cluster.shards, residue: id },
-        Strategy::Table => Keys::Table,
+/// What belongs to a shard. Hash: equal parts; Table: equal parts of the routes that there were at first; Range: by the bounds.
+pub fn keys(cluster: &Valid, shard: u32) -> Keys {
+    match cluster.sharding.strategy {
+        Strategy::Hash => Keys::Residue { modulus: cluster.shards, residue: shard },
+        Strategy::Table => {
+            let routes = cluster.first_shards.max(1);
+            Keys::Route { route: shard % routes, modulus: (cluster.shards / routes).max(1), residue: shard / routes }
+        }
         Strategy::Range => {
-            let at = cluster.sharding.ranges.iter().position(|r| r.shard == id as i32).unwrap_or_default();
-            let before = at.checked_sub(1).and_then(|i| cluster.sharding.ranges[i].to);
-            Keys::Range { from: before, to: cluster.sharding.ranges.get(at).and_then(|r| r.to) }
+            let at = cluster.ranges.iter().position(|r| r.shard == shard as i32).unwrap_or_default();
+            let before = at.checked_sub(1).and_then(|i| cluster.ranges[i].to);
+            Keys::Range { from: before, to: cluster.ranges.get(at).and_then(|r| r.to) }
         }
-    };
-    (0..cluster.shards).map(|id| Shard { id, keys: keys(id) }).collect()
+    }
 }
 
-/// The JSON that clients read.
-pub fn json(cluster: &Valid, shards: &[Shard]) -> String {
-    let line = |shard: &Shard| {
-        let mut fields = Map::new();
-        fields.insert("id".to_owned(), json!(shard.id));
-        match &shard.keys {
-            Keys::Residue { modulus, residue } => {
-                fields.insert("modulus".to_owned(), json!(modulus));
-                fields.insert("residue".to_owned(), json!(residue));
-            }
-            Keys::Range { from, to } => {
-                from.map(|v| fields.insert("from".to_owned(), json!(v)));
-                to.map(|v| fields.insert("to".to_owned(), json!(v)));
-            }
-            Keys::Table => {}
-        }
-        fields.insert("vip".to_owned(), json!(names::service_host(&names::pair(&cluster.name, shard.id), &cluster.namespace)));
-        fields.insert("port".to_owned(), json!(names::PORT));
-        Value::Object(fields)
+/// Range: the bounds when each shard has given its part from `chosen` on to the shard `count` further.
+pub fn split(ranges: &[Range], chosen: &BTreeMap<u32, i64>, count: u32) -> Vec<Range> {
+    let halves = |range: &Range| match chosen.get(&(range.shard as u32)) {
+        Some(at) => vec![Range { shard: range.shard, to: Some(*at) }, Range { shard: range.shard + count as i32, to: range.to }],
+        None => vec![range.clone()],
     };
-    let sharding = &cluster.sharding;
-    let mut map = json!({
-        "version": 1,
-        "cluster": cluster.name,
-        "epoch": cluster.epoch,
-        "strategy": sharding.strategy,
-        "tables": sharding.tables,
-        "shards": shards.iter().map(line).collect::<Vec<_>>(),
-    });
-    match sharding.strategy {
-        Strategy::Hash => map["function"] = json!(sharding.function),
-        Strategy::Table => map["table"] = json!(sharding.table),
-        Strategy::Range => {}
+    ranges.iter().flat_map(halves).collect()
+}
+
+/// The same, taken back: shards from `count` on are joined to those that they came from.
+pub fn join(ranges: &[Range], count: u32) -> Vec<Range> {
+    let mut joined: Vec<Range> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.shard as u32 >= count => last.to = range.to,
+            _ => joined.push(range.clone()),
+        }
     }
-    map.to_string()
+    joined
+}
+
+/// What clients read.
+pub fn map(cluster: &Valid) -> Map {
+    let sharding = &cluster.sharding;
+    let shard = |id: u32| Shard {
+        id,
+        keys: keys(cluster, id),
+        vip: names::service_host(&names::pair(&cluster.name, id), &cluster.namespace),
+        port: names::PORT as u16,
+    };
+    Map {
+        cluster: cluster.name.clone(),
+        epoch: cluster.epoch,
+        strategy: sharding.strategy,
+        function: sharding.function,
+        source: sharding.table.as_ref().map(Into::into),
+        routes: None,
+        tables: sharding.tables.iter().map(Into::into).collect(),
+        shards: (0..cluster.shards).map(shard).collect(),
+    }
 }
 
 /// Builds its ConfigMap.
-pub fn build(cluster: &Valid, shards: &[Shard]) -> ConfigMap {
+pub fn build(cluster: &Valid) -> ConfigMap {
     ConfigMap {
         metadata: super::meta(cluster, &names::map(&cluster.name), &[]),
-        data: Some(super::pairs([(names::MAP_KEY, json(cluster, shards))])),
+        data: Some(super::pairs([(names::MAP_KEY, map(cluster).json())])),
         ..ConfigMap::default()
     }
 }

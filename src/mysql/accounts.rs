@@ -78,6 +78,10 @@ async fn password_is_right(session: &Session, application: &Credentials, deadlin
 }
 
 async fn set_rights(session: &mut Session, databases: &[String], user: &str, deadline: Duration) -> Result<bool, Error> {
+    // While a split runs some of them are taken on purpose (unlogged, on each member).
+    if super::guard::is_revoked(session).await? {
+        return Ok(false);
+    }
     let account = format!("{}@'%'", quote(user));
     let mut changed = false;
     let grants = session.rows(&format!("SHOW GRANTS FOR {account}"), deadline).await?;
@@ -101,7 +105,7 @@ async fn set_rights(session: &mut Session, databases: &[String], user: &str, dea
 }
 
 /// In GRANT a database is a pattern: `_` and `%` stand for themselves only with a backslash.
-fn pattern(database: &str) -> String {
+pub(super) fn pattern(database: &str) -> String {
     database.replace('\\', "\\\\").replace('_', "\\_").replace('%', "\\%")
 }
 

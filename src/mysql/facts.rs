@@ -46,7 +46,8 @@ LEFT JOIN performance_schema.replication_applier_status a ON a.channel_name=''
 LEFT JOIN performance_schema.replication_applier_status_by_coordinator w ON w.channel_name=''";
 
 const HEARTBEAT: &str = ", (SELECT epoch FROM shardpair.heartbeat WHERE id=1) AS epoch,
-  (SELECT timestampdiff(second, at, now(6)) FROM shardpair.heartbeat WHERE id=1) AS lag_seconds";
+  (SELECT timestampdiff(second, at, now(6)) FROM shardpair.heartbeat WHERE id=1) AS lag_seconds,
+  (SELECT epoch FROM shardpair.heartbeat WHERE id=2) AS rewound";
 
 /// No such database, no such table: not provisioned yet, or in the middle of a clone.
 const NO_SCHEMA: [u16; 2] = [1049, 1146];
@@ -101,6 +102,7 @@ fn parse(member: &str, row: &Row) -> Result<Facts, Error> {
         epoch: row.get("epoch").and_then(|v| v.parse().ok()),
         lag_seconds: row.get("lag_seconds").and_then(|v| v.parse().ok()),
         cloning: cloning(row),
+        rewound: row.get("rewound").and_then(|v| v.parse().ok()),
     })
 }
 

@@ -1,6 +1,6 @@
 //! The only place that speaks to MySQL.
 //!
-//! Pure parts: [`gtid`], [`config`], and the rendering in [`tail`]. The rest are verbs: each carries out one thing on one
+//! Pure parts: [`gtid`], [`config`], the rendering in [`tail`], and the inversion in [`rewind`]. The rest are verbs: each carries out one thing on one
 //! member through a [`session::Session`], is idempotent, has a deadline, and verifies what it did.
 
 pub mod accounts;
@@ -9,13 +9,16 @@ pub mod config;
 pub mod error;
 pub mod facts;
 pub mod gtid;
+pub mod guard;
 pub mod heartbeat;
 pub mod replication;
+pub mod rewind;
 pub mod role;
 pub mod session;
 pub mod sessions;
 pub mod settings;
 pub mod tail;
+mod unlogged;
 
 pub use error::Error;
 pub use session::{Credentials, Endpoint, Session};

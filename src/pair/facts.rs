@@ -90,6 +90,8 @@ pub struct Facts {
     pub lag_seconds: Option<i64>,
     /// A CLONE runs on this member now, in any session: (bytes done, bytes estimated).
     pub cloning: Option<(u64, u64)>,
+    /// The mark of a rewind is on this member: the inverse of the tail that this epoch recorded is committed here.
+    pub rewound: Option<i64>,
 }
 
 impl Facts {

@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod facts;
+pub mod guide;
 pub mod record;
 pub mod report;
 pub mod settings;

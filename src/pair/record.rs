@@ -51,6 +51,9 @@ pub struct Member {
     /// Seconds behind the primary, in coarse steps (so that a pair at rest writes nothing); shown, decides nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_seconds: Option<i64>,
+    /// Transactions that the primary has executed and this member hasn't, in coarse steps; shown, decides nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind_transactions: Option<i64>,
     /// my.cnf entries that changed since its process started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<AppliedSettings>,
@@ -114,6 +117,31 @@ pub struct Rebuild {
     pub phase: RebuildPhase,
     /// Why its own data can't be used.
     pub reason: String,
+}
+
+/// How far the undoing of a tail has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RewindPhase {
+    /// The tail is to be undone on the member; with the mark seen there it is, all but the GTID sets.
+    Undoing,
+    /// Undone: it may follow the primary, and is not in Sync before the rows that the tail touched were compared.
+    Comparing,
+}
+
+/// A standby whose tail is undone from its own binlog (`mysql::rewind`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rewind {
+    /// Its name.
+    pub member: String,
+    /// How far it has come.
+    pub phase: RewindPhase,
+    /// The GTIDs to be undone.
+    pub tail: String,
+    /// The GTIDs that stay.
+    pub keep: String,
+    /// Names this rewind on the member: the epoch that recorded it.
+    pub mark: i64,
 }
 
 /// A member whose acknowledged writes were given up by a person (promote-with-data-loss): nothing undoes them.
@@ -220,6 +248,9 @@ pub struct Record {
     /// The standby that is being rebuilt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<Rebuild>,
+    /// The standby whose tail is undone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewind: Option<Rewind>,
     /// Members whose acknowledged writes a person gave up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub abandoned: Vec<Abandoned>,

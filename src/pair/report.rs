@@ -15,6 +15,9 @@ use crate::pair::step::{Decision, Reason};
 /// Lag is told in these steps, seconds, so that a pair at rest writes nothing.
 const LAG_STEPS: [i64; 9] = [0, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400];
 
+/// Transactions behind are told in these steps.
+const BEHIND_STEPS: [i64; 6] = [0, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+
 /// An event to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
@@ -103,6 +106,9 @@ pub fn changes(old: &Record, new: &Record) -> Vec<Told> {
         (Some(r), None) => told.push(Told::new(false, events::REBUILT, format!("{} holds a clone of {}", r.member, new.primary))),
         _ => {}
     }
+    if let (Some(r), None, None) = (&old.rewind, &new.rewind, &new.rebuild) {
+        told.push(Told::new(false, events::REWOUND, format!("the tail of {} is undone, its rows are those of {}", r.member, new.primary)));
+    }
     if old.standby != new.standby && old.primary == new.primary {
         let (gone, come) = (old.standby.as_deref().unwrap_or(""), new.standby.as_deref().unwrap_or(""));
         told.push(Told::new(false, events::REPLACED, format!("{come} takes the place of {gone}, whose volume is kept")));
@@ -155,14 +161,19 @@ pub fn roles(record: &Record, settings: &Settings, seen: &Observation, now: Time
 
 /// The record's members with what is told of them: node, and lag in coarse steps.
 pub fn members(record: &Record, seen: &Observation) -> Vec<Member> {
-    let step = |seconds: i64| LAG_STEPS.iter().rev().find(|s| seconds >= **s).copied().unwrap_or(0);
+    let step = |value: i64, steps: &[i64]| steps.iter().rev().find(|s| value >= **s).copied().unwrap_or(0);
+    let executed = seen.members.get(&record.primary).and_then(|m| m.answer()).map(|p| &p.executed);
     let tell = |known: &Member| {
         let mut member = known.clone();
         if let Some(now) = seen.members.get(&member.name) {
             member.node = now.pod.as_ref().and_then(|p| p.node.clone()).or(member.node);
-            member.lag_seconds = match record.primary == member.name {
-                true => None,
-                false => now.answer().and_then(|f| f.lag_seconds).map(step).or(member.lag_seconds),
+            (member.lag_seconds, member.behind_transactions) = match record.primary == member.name {
+                true => (None, None),
+                false => {
+                    let behind = now.answer().zip(executed).map(|(f, all)| step(all.subtract(&f.executed).count() as i64, &BEHIND_STEPS));
+                    let lag = now.answer().and_then(|f| f.lag_seconds).map(|s| step(s, &LAG_STEPS));
+                    (lag.or(member.lag_seconds), behind.or(member.behind_transactions))
+                }
             };
         }
         member

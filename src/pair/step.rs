@@ -36,6 +36,10 @@ pub enum Step {
     ShutDown { member: String },
     /// Keep the transactions as a readable file before they are undone (invariant 8).
     SaveTail { member: String, tail: GtidSet },
+    /// Undo the tail from the member's own binlog; where that can't be, write `otherwise` and change nothing else.
+    Rewind { member: String, tail: GtidSet, keep: GtidSet, mark: i64, otherwise: Box<Record> },
+    /// Compare the rows that the tail touched with the primary's, and take the mark away; if they differ, write `otherwise`.
+    CompareRows { member: String, primary: String, otherwise: Box<Record> },
     /// Mark the member's data as not yet replaced.
     PlaceMarker { member: String },
     /// Replace the member's data by a copy of the donor's. Runs in the background.
@@ -71,6 +75,8 @@ impl Step {
             Self::KillProcess { .. } => "KillProcess",
             Self::ShutDown { .. } => "ShutDown",
             Self::SaveTail { .. } => "SaveTail",
+            Self::Rewind { .. } => "Rewind",
+            Self::CompareRows { .. } => "CompareRows",
             Self::PlaceMarker { .. } => "PlaceMarker",
             Self::Clone { .. } => "Clone",
             Self::SwitchOver { .. } => "SwitchOver",
@@ -176,6 +182,8 @@ reasons! {
     AwaitingOldPrimary,
     /// The old primary returned with transactions that were never acknowledged; they are saved, then undone.
     TailFound,
+    /// The old primary's tail is undone from its own binlog, and the rows that it touched are compared.
+    Rewinding,
     /// The old primary returned clean.
     ReturnedClean,
     /// Writes that a person gave up are still on the member: `shardpair.io/discard-tail` lets it be rebuilt.

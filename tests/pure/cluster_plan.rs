@@ -215,6 +215,97 @@ fn a_member_that_changed_shards_keeps_its_template() {
     assert_eq!(names_of(&make(&shop(), &seen)), Vec::<String>::new());
 }
 
+/// The pair that a plan makes, and that follows shop-0.
+fn with_child(mut seen: Seen, cluster: &ShardCluster) -> Seen {
+    let valid = Valid::parse(cluster).expect("valid");
+    let mut pair = serde_json::to_value(shardpair::manifests::pair::build(&valid, 2)).expect("plain data");
+    pair["metadata"]["uid"] = json!("uid-child");
+    pair["status"] = json!({"epoch": 1, "primary": "shop-m4", "mode": "Sync", "follows": {"pair": "shop-0"}});
+    seen.objects.insert((Kind::Pair, "shop-2".to_owned()), Live { value: pair });
+    seen
+}
+
+#[test]
+fn the_pair_that_a_plan_makes_gets_its_members_and_its_vip_and_counts_for_nothing_yet() {
+    let seen = with_child(provisioned(), &shop());
+    let plan = make(&shop(), &seen);
+    let actions = names_of(&plan);
+    for expected in ["apply PersistentVolumeClaim shop-m4", "apply StatefulSet shop-m5", "apply Service shop-2", "apply PodDisruptionBudget shop-2"] {
+        assert!(actions.iter().any(|a| a == expected), "{expected} is not in {actions:?}");
+    }
+    assert!(!actions.iter().any(|a| a.contains("shop-map") || a.contains("ShardPair")), "{actions:?}");
+    let seen = after(&plan, seen);
+    assert_eq!(names_of(&make(&shop(), &seen)), Vec::<String>::new(), "nothing is made twice");
+    let status = report::status(&shop(), &seen, &make(&shop(), &seen), Timestamp::UNIX_EPOCH);
+    assert_eq!((status.shards, status.pairs.len()), (Some(2), 3));
+    let available = conditions::find(&status.conditions, conditions::AVAILABLE).expect("there");
+    assert!(available.message.starts_with("0 of 2 pairs"), "{}", available.message);
+}
+
+#[test]
+fn an_announced_map_has_the_new_shards_and_taken_back_their_vips_go() {
+    let mut announced = shop();
+    announced.status = Some(serde_json::from_value(json!({"shards": 3, "epoch": 2})).expect("a status"));
+    let seen = after(&make(&shop(), &with_child(provisioned(), &shop())), with_child(provisioned(), &shop()));
+    let plan = make(&announced, &seen);
+    assert_eq!(names_of(&plan), ["apply ConfigMap shop-map"]);
+    let mut seen = after(&plan, seen);
+    // The pair is gone though its shard counts: never made up again.
+    let lost = seen.objects.remove(&(Kind::Pair, "shop-2".to_owned())).expect("it was there");
+    assert_eq!((reason(&make(&announced, &seen)), make(&announced, &seen).actions.len()), ("RecordLost", 0));
+    seen.objects.insert((Kind::Pair, "shop-2".to_owned()), lost);
+    // Taken back: the map first, then the pair.
+    let mut back = shop();
+    back.status = Some(serde_json::from_value(json!({"shards": 2, "epoch": 3})).expect("a status"));
+    assert_eq!(names_of(&make(&back, &seen)), ["apply ConfigMap shop-map"]);
+    let mut seen = after(&make(&back, &seen), seen);
+    seen.objects.remove(&(Kind::Pair, "shop-2".to_owned()));
+    let actions = names_of(&make(&back, &seen));
+    for expected in ["delete Service shop-2", "delete PodDisruptionBudget shop-2", "delete StatefulSet shop-m4", "delete ConfigMap shop-m5"] {
+        assert!(actions.iter().any(|a| a == expected), "{expected} is not in {actions:?}");
+    }
+    assert!(actions.iter().all(|a| a.starts_with("delete") && !a.contains("PersistentVolumeClaim")), "{actions:?}");
+    let seen = after(&make(&back, &seen), seen);
+    assert_eq!(names_of(&make(&back, &seen)), Vec::<String>::new());
+}
+
+/// Each map's shards hold each key exactly once: it is read as clients read it.
+#[test]
+fn maps_of_two_four_and_eight_shards_hold_each_key_once_whatever_the_strategy() {
+    use shardpair::api::cluster::{Range, RouteTable, Strategy};
+    use shardpair::manifests::map;
+    use shardpair::routing::Keys;
+    for strategy in [Strategy::Hash, Strategy::Range, Strategy::Table] {
+        let mut cluster = shop();
+        cluster.spec.sharding.strategy = strategy;
+        match strategy {
+            Strategy::Range => cluster.spec.sharding.ranges = vec![Range { shard: 0, to: Some(1000) }, Range { shard: 1, to: None }],
+            Strategy::Table => cluster.spec.sharding.table = Some(RouteTable { config_map: Some("routes".to_owned()), mysql_table: None }),
+            Strategy::Hash => {}
+        }
+        let mut ranges = cluster.spec.sharding.ranges.clone();
+        for (shards, epoch) in [(2, 1), (4, 2), (8, 3)] {
+            cluster.status = Some(serde_json::from_value(json!({"shards": shards, "epoch": epoch, "ranges": ranges})).expect("a status"));
+            let valid = Valid::parse(&cluster).expect("valid");
+            let read = shardpair::routing::Map::parse(&map::map(&valid).json()).expect("a map without holes");
+            assert_eq!((read.shards.len(), read.epoch), (shards as usize, epoch));
+            // What the next map says of each shard and its new one are the halves of what it was.
+            let bound = |s: u32| match map::keys(&valid, s) {
+                Keys::Range { from, to } => Some((from.unwrap_or(-8_000) + to.unwrap_or(8_000)) / 2),
+                _ => None,
+            };
+            let chosen = (0..shards).filter_map(|s| Some((s, bound(s)?))).collect();
+            let next = map::split(&ranges, &chosen, shards);
+            assert_eq!(map::join(&next, shards), ranges, "there and back");
+            let wider = Valid { shards: 2 * shards, ranges: next.clone(), ..valid.clone() };
+            for s in 0..shards {
+                assert_eq!((map::keys(&wider, s), map::keys(&wider, s + shards)), map::keys(&valid, s).split(bound(s)).expect("halves"));
+            }
+            ranges = next;
+        }
+    }
+}
+
 #[test]
 fn a_newer_map_is_a_plans_and_stays() {
     let mut seen = provisioned();

@@ -5,7 +5,7 @@
 
 use shardpair::pair::decide::decide;
 use shardpair::pair::facts::{Channel, Contact, ReceiverState, SourceSide};
-use shardpair::pair::record::{Abandoned, Deposed, Mode, MoveKind, Rebuild, RebuildPhase, Transition};
+use shardpair::pair::record::{Abandoned, Deposed, Mode, MoveKind, Rebuild, RebuildPhase, Rewind, RewindPhase, Transition};
 use shardpair::pair::settings::{Ack, Durability};
 
 use crate::decisions::law::Case;
@@ -59,6 +59,7 @@ fn arbitrary_facts(dice: &mut Dice, world: &mut World, name: &str) {
     facts.offline_mode = swing(dice, facts.offline_mode);
     facts.replica_enabled = swing(dice, facts.replica_enabled);
     facts.rebuild_marker = dice.once(6);
+    facts.rewound = dice.of(&[None, None, Some(7), Some(6)]);
     if dice.once(2) {
         facts.executed = gtids(dice.of(&SETS));
     }
@@ -131,6 +132,12 @@ fn arbitrary_record(dice: &mut Dice, world: &mut World) {
             record.rebuild = Some(Rebuild { member: standby.clone(), phase: dice.of(&[RebuildPhase::Marking, RebuildPhase::Cloning]), reason: "Requested".into() });
         }
     }
+    if record.mode == Mode::Solo && record.deposed.is_none() && record.rebuild.is_none() && dice.once(3) {
+        let keep = dice.of(&["A:1-100", "A:1-100,B:1-3", "B:1-9", "A:1-90"]);
+        let phase = dice.of(&[RewindPhase::Undoing, RewindPhase::Undoing, RewindPhase::Comparing]);
+        let tail = if dice.once(30) { "by hand".to_owned() } else { gtids(dice.of(&["A:101-110", "A:91-120", "B:4"])).to_string() };
+        record.rewind = Some(Rewind { member: standby.clone(), phase, tail, keep: gtids(keep).to_string(), mark: dice.of(&[6, 7]) });
+    }
     let kind = match record.mode {
         Mode::Sync => dice.of(&[MoveKind::Failover, MoveKind::Switchover]),
         Mode::Solo => MoveKind::PromoteWithDataLoss,
@@ -172,7 +179,7 @@ fn no_record_and_no_observation_make_a_decision_break_a_law() {
 fn happens(dice: &mut Dice, world: &mut World) -> String {
     let members: Vec<String> = world.bodies.keys().cloned().collect();
     let name = dice.of(&members);
-    let line = match dice.roll(24) {
+    let line = match dice.roll(26) {
         0 => format!("{name}: dies"),
         1 => format!("{name}: is killed"),
         2 | 3 => format!("{name}: returns"),
@@ -191,6 +198,8 @@ fn happens(dice: &mut Dice, world: &mut World) -> String {
         20 => format!("request {} {name}", dice.of(&["switchover-to", "rebuild", "replace", "discard-tail"])),
         21 => format!("{name}: outdated"),
         22 => "new-operator".into(),
+        23 => format!("{name}: {}", dice.of(&["uninvertible", "differs"])),
+        24 => format!("{name}: unlinked"),
         _ => format!("switchover-fails-at {}", dice.roll(9)),
     };
     // A channel there must be, to be stopped.

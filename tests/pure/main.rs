@@ -1,6 +1,7 @@
 //! Tests that need nothing but the code: seconds.
 mod crds;
 mod decisions;
+mod expansion;
 mod gtid;
 mod invariants;
 mod validation;
@@ -8,4 +9,5 @@ mod manifests;
 mod purity;
 mod cluster_plan;
 mod chart;
+mod plugin;
 mod routing;

@@ -87,7 +87,7 @@ fn the_vip_leads_to_one_pod() {
 #[test]
 fn the_map_tells_every_shard_and_its_vip() {
     let cluster = shop();
-    golden("map", serde_json::from_str::<Value>(&map::json(&cluster, &map::uniform(&cluster))).expect("JSON"));
+    golden("map", serde_json::from_str::<Value>(&map::map(&cluster).json()).expect("JSON"));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_map_of_ranges_gives_each_shard_its_bounds() {
     let mut cluster = example("shardcluster.yaml");
     cluster.spec.sharding = serde_json::from_value(json!({"strategy": "Range", "ranges": [{"shard": 1, "to": 100}, {"shard": 0}]})).expect("sharding");
     let cluster = Valid::parse(&cluster).expect("valid");
-    let json: Value = serde_json::from_str(&map::json(&cluster, &map::uniform(&cluster))).expect("JSON");
+    let json: Value = serde_json::from_str(&map::map(&cluster).json()).expect("JSON");
     assert_eq!(json["shards"][0]["from"], 100);
     assert_eq!(json["shards"][0]["to"], Value::Null);
     assert_eq!(json["shards"][1]["to"], 100);
@@ -146,7 +146,7 @@ fn everything_but_volumes_is_controlled_by_the_cluster() {
         value(pdb::build(&cluster, 0)),
         value(pair::build(&cluster, 0)),
         value(secret::app(&cluster, "x")),
-        value(map::build(&cluster, &map::uniform(&cluster))),
+        value(map::build(&cluster)),
     ];
     for object in owned {
         assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], cluster.uid, "{object}");

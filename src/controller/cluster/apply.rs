@@ -23,7 +23,7 @@ pub(super) async fn carry_out(ctx: &Context, cluster: &ShardCluster, plan: &Plan
             }
             Action::Delete(kind, name, uid) => {
                 delete(ctx, &namespace, *kind, name, uid).await?;
-                let note = format!("{} {name}: no pair lists this member any more", kind.as_str());
+                let note = format!("{} {name}: no pair or shard of this name is there any more", kind.as_str());
                 manager::tell(ctx, cluster, events::DELETED, EventType::Normal, &note).await;
             }
         }

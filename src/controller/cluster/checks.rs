@@ -50,12 +50,19 @@ fn taken(cluster: &Valid, kind: Kind, name: &str, live: &Live) -> Invalid {
     Invalid::new("NameTaken", message)
 }
 
-/// Pairs are made before volumes: a volume of ours without its pair had one.
+/// Pairs are made before volumes: a volume of ours without its pair had one. Those of an ExpansionPlan are made before their
+/// shard counts.
 fn record_lost(cluster: &Valid, seen: &Seen) -> Option<Invalid> {
     (0..cluster.shards).find_map(|shard| {
         let pair = names::pair(&cluster.name, shard);
         if seen.get(Kind::Pair, &pair).is_some() {
             return None;
+        }
+        if shard >= cluster.first_shards {
+            return Some(Invalid::new(
+                "RecordLost",
+                format!("ShardPair {pair}, made by an ExpansionPlan, is gone: nobody knows any more which member holds every acknowledged write. Restore it with its status from a backup"),
+            ));
         }
         let volume = names::first_members(&cluster.name, shard).into_iter().find(|m| seen.get(Kind::Claim, m).is_some())?;
         Some(Invalid::new(

@@ -194,6 +194,7 @@ pub fn plan(cluster: &Valid, seen: &Seen) -> Plan {
     }
     the_map(cluster, seen, &mut plan);
     gone_members(cluster, seen, &members, &mut plan);
+    gone_shards(cluster, seen, &mut plan);
     if cluster.settings.paused {
         plan.held_back = !plan.actions.is_empty();
         plan.actions.clear();
@@ -258,7 +259,8 @@ fn secrets(cluster: &Valid, seen: &Seen, plan: &mut Plan) {
 }
 
 fn pairs(cluster: &Valid, seen: &Seen, plan: &mut Plan) {
-    for shard in 0..cluster.shards {
+    // Later ones are made by ExpansionPlans, and never twice (`checks::record_lost`).
+    for shard in 0..cluster.shards.min(cluster.first_shards) {
         create(seen, Kind::Pair, pair::build(cluster, shard), plan);
     }
 }
@@ -304,7 +306,7 @@ fn the_map(cluster: &Valid, seen: &Seen, plan: &mut Plan) {
     let epoch = |json: String| serde_json::from_str::<Value>(&json).ok()?["epoch"].as_i64();
     let there = seen.get(Kind::ConfigMap, &names::map(&cluster.name)).and_then(text).and_then(epoch);
     if there.is_none_or(|epoch| epoch <= cluster.epoch) {
-        apply(seen, Kind::ConfigMap, map::build(cluster, &map::uniform(cluster)), plan);
+        apply(seen, Kind::ConfigMap, map::build(cluster), plan);
     }
 }
 
@@ -314,6 +316,18 @@ fn gone_members(cluster: &Valid, seen: &Seen, members: &[Member], plan: &mut Pla
         let of_member = matches!(key.0, Kind::StatefulSet | Kind::ConfigMap | Kind::Service);
         let member = live.label(names::LABEL_MEMBER);
         of_member && !member.is_empty() && member == key.1 && checks::owned(cluster, key.0, &key.1, live) && members.iter().all(|m| m.name != member)
+    };
+    let delete = |(key, live): (&(Kind, String), &Live)| Action::Delete(key.0, key.1.clone(), live.uid().to_owned());
+    plan.actions.extend(seen.objects.iter().filter(gone).map(delete));
+}
+
+/// VIPs and budgets of shards that a plan had announced or prepared, and took back.
+fn gone_shards(cluster: &Valid, seen: &Seen, plan: &mut Plan) {
+    let there = shards(cluster, seen);
+    let gone = |(key, live): &(&(Kind, String), &Live)| {
+        let shard = live.label(names::LABEL_SHARD).parse::<u32>().ok().filter(|shard| *shard >= cluster.first_shards && !there.contains(shard));
+        let of_pair = matches!(key.0, Kind::Service | Kind::Budget) && shard.is_some_and(|shard| names::pair(&cluster.name, shard) == key.1);
+        of_pair && checks::owned(cluster, key.0, &key.1, live)
     };
     let delete = |(key, live): (&(Kind, String), &Live)| Action::Delete(key.0, key.1.clone(), live.uid().to_owned());
     plan.actions.extend(seen.objects.iter().filter(gone).map(delete));

@@ -11,14 +11,19 @@ use crate::api::ShardPair;
 /// The status after this pass.
 pub fn status(cluster: &ShardCluster, seen: &Seen, plan: &Plan, now: Timestamp) -> ShardClusterStatus {
     let mut status = cluster.status.clone().unwrap_or_default();
-    let pairs: Vec<ShardPair> = seen.pairs(&cluster.uid().unwrap_or_default()).into_values().collect();
+    let all: Vec<ShardPair> = seen.pairs(&cluster.uid().unwrap_or_default()).into_values().collect();
     if plan.refused.is_none() && !cluster.spec.paused {
         status.shards.get_or_insert(cluster.spec.shards);
         status.epoch.get_or_insert(1);
     }
     let shards = status.shards.unwrap_or(cluster.spec.shards);
     status.observed_generation = cluster.metadata.generation;
-    status.pairs = pairs.iter().map(summary).collect();
+    status.pairs = all.iter().map(summary).collect();
+    // A pair that an ExpansionPlan prepares owns no key: nothing is missing while it isn't ready.
+    let prepares = |p: &ShardPair| p.spec.shard >= shards || p.status.as_ref().is_some_and(|s| s.record.follows.is_some());
+    let made = all.iter().filter(|p| p.spec.shard < shards).count();
+    let pairs: Vec<ShardPair> = all.into_iter().filter(|p| !prepares(p)).collect();
+    let shards = pairs.len() as i32 + shards - made as i32;
     let generation = cluster.metadata.generation;
     let ready = ready(shards, &pairs, seen, plan);
     let reconciling = (ready.status == conditions::Status::False && plan.stalled().is_none() && !cluster.spec.paused)

@@ -11,7 +11,7 @@ use crate::api::names;
 use crate::controller::stores::Stores;
 use crate::mysql::heartbeat::{self, Outcome};
 use crate::mysql::role::OpenAs;
-use crate::mysql::{Error, Session, clone, facts, replication, role, tail};
+use crate::mysql::{Error, Session, clone, facts, replication, rewind, role, tail};
 use crate::pair::record::Record;
 use crate::pair::report::Told;
 use crate::pair::step::{Decision, Next, Step};
@@ -73,6 +73,11 @@ impl Runner {
             Step::KillProcess { member, pod_uid } => self.delete_pod(member, pod_uid).await,
             Step::ShutDown { member } => role::shut_down(self.at(member).await?, SHUTDOWN).await.map_err(failed),
             Step::SaveTail { member, tail } => self.save_tail(record, member, tail).await,
+            Step::Rewind { member, tail, keep, mark, otherwise } => {
+                let order = rewind::Order { tail: tail.clone(), keep: keep.clone(), mark: *mark };
+                self.rewind(member, &order, otherwise).await
+            }
+            Step::CompareRows { member, primary, otherwise } => self.compare_rows(member, primary, otherwise).await,
             Step::PlaceMarker { member } => self.place_marker(member).await,
             Step::Clone { member, donor } => self.begin_clone(member, donor).await,
             Step::SwitchOver { from, to, record } => self.switch_over(from, to, record).await,

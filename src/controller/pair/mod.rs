@@ -9,8 +9,9 @@ mod hands;
 mod observe;
 mod provisioning;
 mod reporting;
+mod rewind;
 mod switchover;
-mod write;
+pub(in crate::controller) mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -104,17 +104,7 @@ impl Runner {
     /// One more than the highest member of the whole cluster.
     fn next_member(&self) -> String {
         let cluster = &self.pair.spec.cluster;
-        let own = |p: &ShardPair| p.namespace().as_deref() == Some(&self.namespace) && p.spec.cluster == *cluster;
-        let pairs = self.ctx.stores.pairs.state();
-        let named = pairs.iter().filter(|p| own(p)).flat_map(|p| {
-            let status = p.status.iter().flat_map(|s| s.record.members.iter().map(|m| m.name.clone()));
-            p.spec.members.iter().cloned().chain(status).collect::<Vec<_>>()
-        });
-        // Claims outlive their members: a new member must not find an old one's data.
-        let claims = self.ctx.stores.claims.state();
-        let kept = claims.iter().filter(|c| c.namespace().as_deref() == Some(&self.namespace)).map(|c| c.name_any());
-        let highest = named.chain(kept).filter_map(|m| names::member_number(cluster, &m)).max();
-        names::member(cluster, highest.map_or(0, |k| k + 1))
+        names::member(cluster, self.ctx.stores.next_member(&self.namespace, cluster))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::pair::record::{MoveKind, Record};
 const CALL: Duration = Duration::from_millis(1_500);
 
 /// Is the cluster managed by this installation? (`status.manager`, see `controller::cluster`.)
-pub(super) fn ours(cluster: &ShardCluster, identity: &str) -> bool {
+pub(in crate::controller) fn ours(cluster: &ShardCluster, identity: &str) -> bool {
     let manager = cluster.status.as_ref().and_then(|s| s.manager.as_deref());
     let installation = identity.split_once('#').map_or(identity, |(installation, _)| installation);
     manager == Some(installation)

@@ -65,7 +65,7 @@ pub async fn save(mut session: Session, tail: &GtidSet, max_bytes: u64, deadline
 }
 
 /// The newest file whose beginning has nothing of the tail; the oldest one if there is none such.
-async fn first_file(session: &mut Session, tail: &GtidSet) -> Result<Option<String>, Error> {
+pub(super) async fn first_file(session: &mut Session, tail: &GtidSet) -> Result<Option<String>, Error> {
     let short = Duration::from_secs(10);
     let files = session.rows("SHOW BINARY LOGS", short).await?;
     let names = files.iter().filter_map(|row| row.at(0)).map(str::to_owned).collect::<Vec<_>>();
@@ -80,7 +80,7 @@ async fn first_file(session: &mut Session, tail: &GtidSet) -> Result<Option<Stri
     Ok(names.into_iter().next())
 }
 
-async fn open(session: Session, file: &str) -> Result<BinlogStream, Error> {
+pub(super) async fn open(session: Session, file: &str) -> Result<BinlogStream, Error> {
     let member = session.member().to_owned();
     let Some(conn) = session.into_conn() else {
         let (doing, cause) = ("reading its binlogs".to_owned(), "the session was closed before".to_owned());
@@ -90,12 +90,18 @@ async fn open(session: Session, file: &str) -> Result<BinlogStream, Error> {
     conn.get_binlog_stream(request).await.map_err(|error| failed(&member, error))
 }
 
-fn failed(member: &str, error: mysql_async::Error) -> Error {
+pub(super) fn failed(member: &str, error: mysql_async::Error) -> Error {
     let (member, doing) = (member.to_owned(), "reading its binlogs".to_owned());
     match error {
         mysql_async::Error::Server(e) => Error::Server { member, doing, code: e.code, message: e.message },
         other => Error::Broken { member, doing, cause: other.to_string() },
     }
+}
+
+/// The source of a transaction.
+pub(super) fn uuid(sid: &[u8; 16]) -> Option<Uuid> {
+    let hex = sid.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-").parse().ok()
 }
 
 /// Collects transactions and renders each when it ends.
@@ -144,9 +150,7 @@ impl Writer {
     }
 
     fn begin(&mut self, gtid: &GtidEvent, timestamp_seconds: u32) -> Result<(), Error> {
-        let hex = gtid.sid().iter().map(|b| format!("{b:02x}")).collect::<String>();
-        let dashed = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
-        let uuid: Uuid = dashed.parse().map_err(|_| self.malformed("an unreadable GTID event"))?;
+        let uuid = uuid(&gtid.sid()).ok_or_else(|| self.malformed("an unreadable GTID event"))?;
         let tag = gtid.tag().map(ToString::to_string).unwrap_or_default();
         if self.tail.has(uuid, &tag, gtid.gno()) {
             self.saved.found.add(uuid, &tag, gtid.gno(), gtid.gno());

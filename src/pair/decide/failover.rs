@@ -148,6 +148,9 @@ pub fn promotable(view: &View) -> Result<(), Note> {
     if view.record.rebuild.as_ref().is_some_and(|r| r.member == name) {
         return Err(Note::new(Reason::Rebuilding, format!("{name} is being rebuilt")));
     }
+    if view.record.rewind.as_ref().is_some_and(|r| r.member == name) {
+        return Err(Note::new(Reason::Rewinding, format!("{name} is being rewound")));
+    }
     let Some(facts) = view.standby_answer() else {
         return Err(Note::new(Reason::StandbyUnreachable, format!("{name} doesn't answer")));
     };

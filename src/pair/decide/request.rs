@@ -1,6 +1,6 @@
 //! What a person asks for, by annotation, and the planned moves that follow from cordoned nodes and new settings. Pure.
 
-use super::{FRESH_MS, Identity, Verdict, View, failover, identity, judge_primary, open, standby};
+use super::{FRESH_MS, Identity, Verdict, View, failover, identity, judge_primary, open, returning, standby};
 use crate::api::names;
 use crate::pair::facts::Facts;
 use crate::pair::record::{Mode, MoveKind};
@@ -33,6 +33,9 @@ pub(super) fn promote(view: &View) -> Option<Decision> {
     let to = view.seen.requests.promote_with_data_loss.as_deref()?;
     if why_not_promoted(view, to).is_some() || view.record.primary == to {
         return None;
+    }
+    if let Some(first) = returning::half_undone(view, to) {
+        return Some(first);
     }
     if loses_nothing(view) {
         // What holds it back is the limit alone: the person's word lifts that, and nothing is given up.

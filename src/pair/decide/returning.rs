@@ -2,13 +2,19 @@
 //!
 //! What it has beyond the primary was never acknowledged: saved, then undone (invariant 8). The proof is read only from a
 //! process started after the deposition: in the old one a waiting commit isn't in `gtid_executed` yet, so that process is
-//! ended first (invariant 9). Undoing is a CLONE of the primary; the marker on the member tells whether it happened.
+//! ended first (invariant 9). A tail is undone from the member's own binlog (`mysql::rewind`), and the rows that it touched are
+//! compared with the primary's before Sync; where that can't be, the member is cloned. A mark on the member tells how far
+//! either has come.
 
-use super::{View, open};
+use super::{View, open, standby};
+use crate::mysql::gtid::GtidSet;
 use crate::pair::facts::{Contact, Facts, Member};
-use crate::pair::record::{Deposed, Rebuild, RebuildPhase};
+use crate::pair::record::{Deposed, Rebuild, RebuildPhase, Record, Rewind, RewindPhase};
 use crate::pair::settings::Durability;
 use crate::pair::step::{Decision, Reason, Step};
+
+/// A tail of more transactions is not rewound: cloning is as quick, and moves no locks.
+const REWIND_TRANSACTIONS: u64 = 20_000;
 
 /// The standby is a deposed primary.
 pub(super) fn deposed(view: &View, name: &str, member: &Member, deposed: &Deposed) -> Decision {
@@ -56,7 +62,12 @@ fn tail(view: &View, name: &str, facts: &Facts) -> Decision {
         return Decision::wait(Reason::AbandonedTail, message);
     }
     record.abandoned.retain(|a| a.member != name);
-    record.rebuild = Some(Rebuild { member: name.to_owned(), phase: RebuildPhase::Marking, reason: Reason::TailFound.as_str().to_owned() });
+    if tail.count() <= REWIND_TRANSACTIONS && facts.executed.contains(&tail) {
+        let keep = facts.executed.subtract(&tail).to_string();
+        record.rewind = Some(Rewind { member: name.to_owned(), phase: RewindPhase::Undoing, tail: tail.to_string(), keep, mark: record.epoch });
+    } else {
+        record.rebuild = Some(Rebuild { member: name.to_owned(), phase: RebuildPhase::Marking, reason: Reason::TailFound.as_str().to_owned() });
+    }
     let message = format!("{name} has {} transactions that were never acknowledged ({tail}): saved, then undone", tail.count());
     let mut steps = vec![Step::SaveTail { member: name.to_owned(), tail }, Step::WriteRecord(Box::new(record))];
     if view.seen.requests.discard_tail.as_deref() == Some(name) {
@@ -67,6 +78,87 @@ fn tail(view: &View, name: &str, facts: &Facts) -> Decision {
 
 fn record_primary<'a>(view: &View<'a>) -> &'a str {
     &view.record.primary
+}
+
+/// The sets of a rewind. A status that was edited by hand may hold anything.
+fn sets(rewind: &Rewind) -> Option<(GtidSet, GtidSet)> {
+    let (tail, keep) = (GtidSet::parse(&rewind.tail).ok()?, GtidSet::parse(&rewind.keep).ok()?);
+    (!tail.is_empty() && !keep.is_empty() && !tail.intersects(&keep)).then_some((tail, keep))
+}
+
+/// The rows are as before the tail, and the GTID sets say so.
+fn undone(facts: &Facts, rewind: &Rewind, tail: &GtidSet, keep: &GtidSet) -> bool {
+    facts.rewound == Some(rewind.mark) && facts.executed.contains(keep) && !facts.executed.intersects(tail)
+}
+
+/// The record if it has to be cloned after all.
+fn instead(view: &View, name: &str, reason: &str) -> Record {
+    let mut record = standby::rebuild(view, name, Reason::TailFound);
+    record.rebuild = record.rebuild.map(|r| Rebuild { reason: reason.to_owned(), ..r });
+    record
+}
+
+/// The standby's tail is being undone. None: it is undone, and the member goes the way of every standby.
+pub(super) fn rewinding(view: &View, name: &str, member: &Member, rewind: &Rewind) -> Option<Decision> {
+    if rewind.phase == RewindPhase::Comparing {
+        return None;
+    }
+    let Some(facts) = view.answer(name) else {
+        return Some(Decision::wait(Reason::Rewinding, format!("{name} is rewound and doesn't answer now{}", waiting(member))));
+    };
+    let Some((tail, keep)) = sets(rewind) else {
+        return Some(unreadable(view, name, facts));
+    };
+    if undone(facts, rewind, &tail, &keep) {
+        let mut record = view.record.clone();
+        record.rewind = Some(Rewind { phase: RewindPhase::Comparing, ..rewind.clone() });
+        return Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Rewinding, format!("{name} is as it was before its tail")));
+    }
+    if facts.rewound != Some(rewind.mark) && facts.executed != keep.union(&tail) {
+        let message = format!("{name}: somebody wrote there, or took something away, since its tail was recorded; look at it, then annotate shardpair.io/rebuild={name}");
+        return Some(Decision::wait(Reason::ErrantTransactions, message));
+    }
+    Some(undo(view, name, rewind, tail, keep))
+}
+
+/// Somebody edited the record. What is there beyond the primary is saved (again), as for every rebuild.
+fn unreadable(view: &View, name: &str, facts: &Facts) -> Decision {
+    let Some(primary) = view.primary_answer() else {
+        return Decision::wait(Reason::Rewinding, format!("{name}: the recorded tail can't be read; the primary must answer to compare"));
+    };
+    let tail = standby::errant(facts, primary);
+    let save = (!tail.is_empty()).then(|| Step::SaveTail { member: name.to_owned(), tail });
+    let record = Step::WriteRecord(Box::new(instead(view, name, "RecordUnreadable")));
+    Decision::act(save.into_iter().chain([record]).collect(), Reason::Rebuilding, format!("{name}: the recorded tail can't be read: it is cloned"))
+}
+
+fn undo(view: &View, name: &str, rewind: &Rewind, tail: GtidSet, keep: GtidSet) -> Decision {
+    let message = format!("{name}: {} transactions are undone from its own binlog", tail.count());
+    let otherwise = Box::new(instead(view, name, Reason::TailFound.as_str()));
+    let step = Step::Rewind { member: name.to_owned(), tail, keep, mark: rewind.mark, otherwise };
+    Decision::act(vec![step], Reason::Rewinding, message)
+}
+
+/// A member that a person promotes must not be half way: rows undone, and GTIDs that say otherwise.
+pub(super) fn half_undone(view: &View, name: &str) -> Option<Decision> {
+    let rewind = view.record.rewind.as_ref().filter(|r| r.member == name && r.phase == RewindPhase::Undoing)?;
+    let facts = view.answer(name).filter(|f| f.rewound == Some(rewind.mark))?;
+    let (tail, keep) = sets(rewind)?;
+    (!undone(facts, rewind, &tail, &keep)).then(|| undo(view, name, rewind, tail, keep))
+}
+
+/// Rewound and (nearly) caught up: are the rows the same? The mark is taken away by the comparison.
+pub(super) fn comparing(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
+    let rewind = view.record.rewind.as_ref().filter(|r| r.member == name)?;
+    let primary = view.record.primary.clone();
+    if facts.rewound == Some(rewind.mark) {
+        let otherwise = Box::new(instead(view, name, "RowsDiffer"));
+        let step = Step::CompareRows { member: name.to_owned(), primary: primary.clone(), otherwise };
+        return Some(Decision::act(vec![step], Reason::Rewinding, format!("the rows that the tail of {name} touched are compared with those of {primary}")));
+    }
+    let mut record = view.record.clone();
+    record.rewind = None;
+    Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Rewinding, format!("{name} holds the rows of {primary} again")))
 }
 
 /// The standby is being rebuilt.

@@ -40,6 +40,12 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
         let rebuilds = || returning::rebuilding(view, name, member, rebuild);
         return relax_if_alone(view).or_else(|| given_up(view, name, member)).or_else(|| Some(rebuilds()));
     }
+    if let Some(rewind) = &view.record.rewind
+        && rewind.member == name
+        && let Some(rewinds) = returning::rewinding(view, name, member, rewind)
+    {
+        return relax_if_alone(view).or_else(|| given_up(view, name, member)).or(Some(rewinds));
+    }
     if let Some(decision) = update(view, name, member) {
         return Some(decision);
     }
@@ -132,6 +138,7 @@ pub(super) fn solo(view: &View) -> Record {
 pub(super) fn rebuild(view: &View, name: &str, reason: Reason) -> Record {
     let mut record = solo(view);
     record.rebuild = Some(Rebuild { member: name.to_owned(), phase: RebuildPhase::Marking, reason: reason.as_str().to_owned() });
+    record.rewind = None;
     record
 }
 
@@ -208,7 +215,7 @@ pub(super) fn replace(view: &View, old: &str, why: String) -> Decision {
     record.member_mut(&new);
     record.standby = Some(new.clone());
     // Its volume is kept, and with it what it holds.
-    record.deposed = None;
+    (record.deposed, record.rewind) = (None, None);
     record.rebuild = Some(Rebuild { member: new.clone(), phase: RebuildPhase::Marking, reason: Reason::Replacing.as_str().to_owned() });
     let members = vec![record.primary.clone(), new.clone()];
     let steps = vec![Step::WriteRecord(Box::new(record)), Step::SetMembers { members }];
@@ -366,6 +373,9 @@ fn proven(view: &View, name: &str, member: &Member, facts: &Facts) -> Option<Dec
     let idle = missing > 0 && facts.executed.contains(&facts.holds()) && facts.lag_seconds > Some(IDLE_SECONDS);
     if missing > CATCH_UP_TRANSACTIONS || idle {
         return Some(Decision::soon(Reason::CatchingUp, format!("{name} has {missing} transactions to receive")));
+    }
+    if let Some(compare) = returning::comparing(view, name, facts) {
+        return Some(compare);
     }
     if !primary.source.enabled {
         let step = Step::RequireAcks { member: view.record.primary.clone() };

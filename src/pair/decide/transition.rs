@@ -87,7 +87,7 @@ fn finish(view: &View, transition: &Transition, facts: &Facts) -> Decision {
     record.standby = Some(old.clone());
     record.mode = Mode::Solo;
     record.standby_boot = None;
-    record.transition = None;
+    (record.transition, record.rewind) = (None, None);
     if transition.kind == MoveKind::PromoteWithDataLoss {
         record.abandoned.retain(|a| a.member != old);
         record.abandoned.push(Abandoned { member: old.clone(), epoch: record.epoch });

@@ -2,7 +2,8 @@
 
 use shardpair::pair::decide::{FRESH_MS, HUNG_MS, Identity, identity, open, serving, View};
 use shardpair::pair::facts::{Contact, Facts, Observation, ReceiverState};
-use shardpair::pair::record::{Mode, MoveKind, Rebuild, RebuildPhase, Record};
+use shardpair::mysql::gtid::GtidSet;
+use shardpair::pair::record::{Mode, MoveKind, Rebuild, RebuildPhase, Record, RewindPhase};
 use shardpair::pair::settings::{Ack, Durability, Settings};
 use shardpair::pair::step::{Decision, Reason, Step};
 
@@ -83,6 +84,7 @@ impl Case<'_> {
                 law(standby == Some(member) && *source == current.primary, "1: an acker that isn't the recorded standby");
                 law(current.deposed.as_ref().is_none_or(|d| d.member != *member), "9: a deposed member is attached");
                 law(current.rebuild.as_ref().is_none_or(|r| r.member != *member), "9: a member that is being rebuilt is attached");
+                law(current.rewind.as_ref().is_none_or(|r| r.member != *member || r.phase == RewindPhase::Comparing), "9: a member is attached with its tail");
             }
             Step::Attach { member, source, acker: false } => {
                 law(*member == current.primary && standby == Some(source), "9: a reverse channel from somewhere else");
@@ -92,6 +94,17 @@ impl Case<'_> {
             Step::Clone { member, donor } => {
                 law(current.rebuild.as_ref().is_some_and(|r| r.member == *member && r.phase == RebuildPhase::Cloning), "8: a clone that isn't recorded");
                 law(*donor == current.primary && *member != current.primary, "8: a clone from a member that isn't the primary");
+            }
+            Step::Rewind { member, tail, keep, mark, otherwise } => {
+                let recorded = current.rewind.as_ref().is_some_and(|r| r.member == *member && r.phase == RewindPhase::Undoing && r.mark == *mark);
+                law(recorded && *member != current.primary && !keep.intersects(tail), "8: a rewind that isn't recorded");
+                let facts = self.answer(current, member);
+                law(facts.is_some_and(|f| f.rewound == Some(*mark) || f.executed == keep.union(tail)), "8: a rewind of what isn't there");
+                law(otherwise.rebuild.as_ref().is_some_and(|r| r.member == *member) && otherwise.mode == Mode::Solo, "8: what can't be undone isn't cloned");
+            }
+            Step::CompareRows { member, primary, otherwise } => {
+                law(standby == Some(member) && *primary == current.primary, "8: a comparison with somebody else");
+                law(otherwise.rebuild.as_ref().is_some_and(|r| r.member == *member), "8: what differs isn't cloned");
             }
             Step::PlaceMarker { member } => law(current.rebuild.as_ref().is_some_and(|r| r.member == *member), "8: a mark that isn't recorded"),
             Step::SwitchOver { from, to, record } => {
@@ -128,6 +141,11 @@ impl Case<'_> {
             let proven = matches!(before, Some(Step::ProveSync { primary, standby }) if *primary == new.primary && Some(standby) == new.standby.as_ref());
             law(proven, "2: Sync is recorded and wasn't proven");
         }
+        law(new.mode == Mode::Solo || new.rewind.is_none() || old.mode == Mode::Sync, "8: Sync is recorded of a standby that isn't wholly rewound");
+        if let (None, Some(rewind)) = (&old.rewind, &new.rewind) {
+            let tail = GtidSet::parse(&rewind.tail).unwrap_or_default();
+            law(matches!(before, Some(Step::SaveTail { member, tail: saved }) if *member == rewind.member && *saved == tail), "8: a tail is rewound that wasn't saved");
+        }
         if old.standby_boot != new.standby_boot && new.mode == Mode::Sync {
             law(matches!(before, Some(Step::ProveSync { .. })), "3: another boot is taken for the one of Sync, unproven");
         }
@@ -155,6 +173,8 @@ impl Case<'_> {
         let unknown = new.member(member).is_none_or(|m| m.volume.is_empty());
         let (Some(there), Some(primary)) = (self.answer(old, member), self.answer(old, &old.primary)) else { return };
         let tail = there.executed.subtract(&primary.executed).without_source(&primary.server_uuid);
+        let before_that = old.rewind.as_ref().filter(|r| r.member == *member).and_then(|r| GtidSet::parse(&r.tail).ok());
+        let tail = tail.subtract(&before_that.unwrap_or_default());
         let saved = matches!(before, Some(Step::SaveTail { member: of, .. }) if of == member);
         law(unknown || tail.is_empty() || saved, "8: a tail is undone that wasn't saved");
         law(unknown || old.abandoned.iter().all(|a| a.member != *member) || self.seen.requests.discard_tail.as_deref() == Some(member) || tail.is_empty(), "8: an abandoned tail is undone without a person's word");

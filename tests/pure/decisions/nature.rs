@@ -67,12 +67,13 @@ impl World {
             return;
         }
         let (executed, epoch) = (self.bodies[&donor].facts.executed.clone(), self.bodies[&donor].facts.epoch);
+        let (self_undone, rewound) = (self.bodies[&donor].undone.clone(), self.bodies[&donor].facts.rewound);
         let body = self.body(name);
         body.cloning = None;
-        body.pending = GtidSet::default();
+        (body.pending, body.undone, body.differs) = (GtidSet::default(), self_undone, false);
         let facts = &mut body.facts;
         (facts.purged, facts.executed, facts.epoch) = (executed.clone(), executed, epoch);
-        (facts.rebuild_marker, facts.channel) = (false, None);
+        (facts.rebuild_marker, facts.channel, facts.rewound) = (false, None, rewound);
         self.boot(name);
     }
 

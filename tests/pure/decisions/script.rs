@@ -75,6 +75,7 @@ impl World {
             "ack flushed" => self.settings.ack = Ack::Flushed,
             "unprovisioned" => self.seen.unprovisioned = true,
             "record-lost" => self.record = Record::default(),
+            "rewind-garbage" => self.record.rewind.as_mut().expect("a rewind").tail = "by hand".into(),
             "vip-lost" => self.seen.vip.points_to = None,
             "no-standby" => self.record.standby = None,
             "foreign slice" => self.seen.vip.foreign = vec!["shop-abc".into()],
@@ -144,6 +145,8 @@ impl World {
                 self.boot(name);
                 self.seen.members.get_mut(name).and_then(|m| m.pod.as_mut()).expect("a pod").node_boot = Some(boot);
             }
+            ("uninvertible", _) => self.body(name).uninvertible = true,
+            ("differs", _) => self.body(name).differs = true,
             ("deaf", _) => self.body(name).deaf = true,
             ("new-pod", _) => {
                 self.boot(name);

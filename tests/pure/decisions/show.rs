@@ -56,6 +56,8 @@ fn step(current: &mut Record, step: &Step) -> String {
         Step::KillProcess { member, pod_uid } => format!("kill {member} ({pod_uid})"),
         Step::ShutDown { member } => format!("shut {member} down"),
         Step::SaveTail { member, tail } => format!("save {} of {member}", set(tail)),
+        Step::Rewind { member, tail, .. } => format!("undo {} on {member}", set(tail)),
+        Step::CompareRows { member, primary, .. } => format!("compare the rows of {member} with those of {primary}"),
         Step::PlaceMarker { member } => format!("mark {member}"),
         Step::Clone { member, donor } => format!("clone {donor} to {member}"),
         Step::SwitchOver { from, to, record } => format!("switch over {from} -> {to}, record {}", changes(current, record)),
@@ -88,6 +90,9 @@ fn changes(old: &Record, new: &Record) -> String {
     if old.rebuild != new.rebuild {
         parts.push(new.rebuild.as_ref().map_or("rebuild done".into(), |r| format!("rebuild {} {:?} ({})", r.member, r.phase, r.reason)));
     }
+    if old.rewind != new.rewind {
+        parts.push(new.rewind.as_ref().map_or("rewind done".into(), |r| format!("rewind {} {:?} (mark {})", r.member, r.phase, r.mark)));
+    }
     if old.abandoned != new.abandoned {
         let names: Vec<&str> = new.abandoned.iter().map(|a| a.member.as_str()).collect();
         parts.push(format!("abandoned [{}]", names.join(", ")));
@@ -111,6 +116,9 @@ pub fn state(world: &World) -> String {
     }
     if let Some(b) = &r.rebuild {
         let _ = write!(text, ", rebuilding {} ({:?})", b.member, b.phase);
+    }
+    if let Some(w) = &r.rewind {
+        let _ = write!(text, ", rewinding {} ({:?})", w.member, w.phase);
     }
     for a in &r.abandoned {
         let _ = write!(text, ", abandoned {}", a.member);

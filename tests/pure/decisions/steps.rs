@@ -1,5 +1,6 @@
 //! The scripted world carries out a decision, one step after the other, and stops at the first surprise.
 
+use shardpair::mysql::gtid::GtidSet;
 use shardpair::pair::facts::ReceiverState;
 use shardpair::pair::record::{AppliedSettings, MoveKind, Record};
 use shardpair::pair::step::{Decision, Step};
@@ -88,6 +89,16 @@ impl World {
                 self.at(member)?;
                 self.saved.push((member.clone(), tail.clone()));
             }
+            Step::Rewind { member, tail, keep, mark, otherwise } => self.rewind(member, (tail, keep, *mark), otherwise)?,
+            Step::CompareRows { member, primary, otherwise } => {
+                self.at(member)?;
+                self.at(primary)?;
+                if self.bodies[member].differs {
+                    self.write_record(otherwise);
+                } else {
+                    self.body(member).facts.rewound = None;
+                }
+            }
             Step::PlaceMarker { member } => {
                 self.at(member)?;
                 self.body(member).facts.rebuild_marker = true;
@@ -143,6 +154,29 @@ impl World {
             let kept = self.bodies[&record.primary].facts.executed.clone();
             self.acked = self.acked.intersection(&kept);
         }
+    }
+
+    /// As `mysql::rewind` does it: inverse and mark in one commit, then the GTID sets; killed between any two of these.
+    fn rewind(&mut self, member: &str, (tail, keep, mark): (&GtidSet, &GtidSet, i64), otherwise: &Record) -> Result<(), Stopped> {
+        self.at(member)?;
+        if self.bodies[member].facts.rewound != Some(mark) {
+            if self.bodies[member].uninvertible {
+                self.write_record(otherwise);
+                return Ok(());
+            }
+            assert_eq!(self.bodies[member].facts.executed, keep.union(tail), "{member} isn't as it was recorded");
+            let body = self.body(member);
+            (body.undone, body.facts.rewound) = (body.undone.union(tail), Some(mark));
+        }
+        self.burn()?;
+        if self.bodies[member].facts.executed != *keep {
+            self.body(member).facts.executed = GtidSet::default();
+        }
+        self.burn()?;
+        let body = self.body(member);
+        (body.facts.executed, body.facts.purged) = (keep.clone(), keep.clone());
+        body.undone = body.undone.intersection(keep);
+        Ok(())
     }
 
     fn require_acks(&mut self, member: &str) -> Result<(), Stopped> {

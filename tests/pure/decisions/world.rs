@@ -30,6 +30,12 @@ pub struct Body {
     pub strangers: u32,
     /// The applier stops with this error as soon as it runs.
     pub breaks: Option<String>,
+    /// Transactions whose rows are undone here, whatever the GTID sets say.
+    pub undone: GtidSet,
+    /// Its tails can't be inverted.
+    pub uninvertible: bool,
+    /// A rewound row isn't as the primary's.
+    pub differs: bool,
     /// A CLONE from there runs.
     pub cloning: Option<String>,
     /// Its receiver stays connected and receives nothing (a full disk).
@@ -252,7 +258,7 @@ impl World {
     pub fn lost_writes(&self) -> Option<GtidSet> {
         let body = self.bodies.get(&self.record.primary)?;
         let open = body.alive && !body.facts.super_read_only && !body.facts.offline_mode;
-        let lost = self.acked.subtract(&body.facts.executed.union(&body.pending));
+        let lost = self.acked.subtract(&body.facts.executed.union(&body.pending)).union(&body.facts.executed.intersection(&body.undone));
         (open && !lost.is_empty()).then_some(lost)
     }
 }

@@ -1,0 +1,158 @@
+//! What a decision consists of: steps, and the typed reason for them or for waiting. Pure.
+
+use crate::api::expansion::Phase;
+use crate::expansion::facts::Level;
+
+/// One thing to do. Each is idempotent, and guarded by the resourceVersion of what was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// From now on the plan can't vanish before what it made is undone.
+    Hold,
+    /// It may.
+    Release,
+    /// Range: note the bounds that were chosen, by shard.
+    Choose(Vec<(u32, i64)>),
+    /// Make the pair `child`, which is to follow the pair `parent`.
+    MakePair {
+        /// Whose keys it will get half of.
+        parent: u32,
+        /// Its number.
+        child: u32,
+    },
+    /// Ask both pairs of a split to go this far, or back to it; the child first on the way forward.
+    Ask {
+        /// The pair that is split.
+        parent: u32,
+        /// How far.
+        until: Level,
+    },
+    /// Take what was asked from the pair of this shard: it goes on as an ordinary one.
+    Unask(u32),
+    /// Delete the pair of this shard, which owns no key, with the objects of its members. Its volumes stay.
+    DropPair(u32),
+    /// Change the map to this many shards, at a new epoch.
+    Announce(u32),
+}
+
+/// What is to run in the background; what no longer is wanted is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Work {
+    /// Look at schema, pairs and disks.
+    Preflight,
+    /// Read on in the binary logs of a split shard: was anything written on the wrong side?
+    Audit(u32),
+    /// Delete foreign rows on both sides of a split shard, and verify.
+    Purge(u32),
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Why: the reason of the condition Progressing (or Stalled), of events, of the metric.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $name),* }
+        impl Reason {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+            /// As conditions write it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Done.
+    Complete,
+    /// Asked for no more than this: `until` is reached.
+    Approval,
+    /// There is no such ShardCluster.
+    NoCluster,
+    /// Its spec can't be carried out.
+    ClusterInvalid,
+    /// It is being deleted.
+    ClusterDeleted,
+    /// `toShards` isn't twice the cluster's shards.
+    NotDouble,
+    /// Such a plan can't be carried out on this cluster.
+    NotPossible,
+    /// A person asked it to stand still.
+    Paused,
+    /// Another plan goes first.
+    AnotherPlan,
+    /// A pair isn't in Sync and at rest.
+    Degraded,
+    /// The preflight is under way.
+    Preflight,
+    /// It found something that forbids to go on.
+    Refused,
+    /// New pairs are made and filled.
+    Preparing,
+    /// Something is changed in the map.
+    Announcing,
+    /// Keys move.
+    Flipping,
+    /// The way back is open.
+    ReverseWindow,
+    /// Rows were written on the wrong side.
+    Misrouted,
+    /// The binary logs can't be read to their end yet.
+    Auditing,
+    /// Links between old and new pairs are taken away.
+    Dissolving,
+    /// Foreign rows are deleted.
+    Purging,
+    /// Guards are taken away.
+    CleaningUp,
+    /// It goes back.
+    RollingBack,
+    /// Clients get the time to read the map.
+    Grace,
+    /// Lowered or deleted too late.
+    TooLate,
+    /// A pair needs a person.
+    PairStuck,
+}
+
+impl Reason {
+    /// Does nothing go on without a person?
+    pub fn needs_a_person(self) -> bool {
+        matches!(
+            self,
+            Self::NoCluster | Self::ClusterInvalid | Self::NotDouble | Self::NotPossible | Self::Refused | Self::Misrouted | Self::TooLate | Self::PairStuck
+        )
+    }
+
+    /// Does it stand still, waiting to be told or for others?
+    pub fn rests(self) -> bool {
+        self.needs_a_person() || matches!(self, Self::Complete | Self::Approval | Self::Paused | Self::AnotherPlan | Self::ClusterDeleted)
+    }
+}
+
+/// A reason with its sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// One word.
+    pub reason: Reason,
+    /// What is so; for a refusal, what to do.
+    pub message: String,
+}
+
+/// What is to be done now, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// In this order; after them the world is looked at anew.
+    pub steps: Vec<Step>,
+    /// Beside them.
+    pub work: Vec<Work>,
+    /// Why.
+    pub note: Note,
+    /// Said beside it: `until` lowered too late, while it goes on.
+    pub beside: Option<Note>,
+    /// The last phase that is wholly done.
+    pub phase: Option<Phase>,
+    /// The same, by shard.
+    pub phases: Vec<(u32, Option<Phase>)>,
+    /// When to look again at the latest, if nothing changes, milliseconds.
+    pub again_ms: u64,
+}
