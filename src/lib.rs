@@ -19,4 +19,6 @@ pub mod mysql;
 pub mod pair;
 #[cfg(feature = "plugin")]
 pub mod plugin;
+#[cfg(feature = "operator")]
+pub mod route;
 pub mod routing;

@@ -1,7 +1,13 @@
 //! What applications hold in their hands, against real MySQL and real Redis.
+mod calls;
 #[allow(dead_code, reason = "shared with tests/mysql")]
 #[path = "../mysql/harness.rs"]
 mod harness;
 mod ids;
 mod redis_server;
+mod route;
+mod router;
 mod segments;
+mod service;
+mod stock;
+mod vip;
