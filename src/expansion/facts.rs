@@ -97,6 +97,8 @@ pub struct Pair {
     pub asked: Option<Asked>,
     /// Why it isn't in Sync and at rest; None: it is.
     pub unwell: Option<String>,
+    /// It is at rest without a standby, and nobody is to be one yet (`standbys: After`).
+    pub alone: bool,
     /// It has its first roles.
     pub provisioned: bool,
     /// Its primary follows the primary of another pair: it owns no key.

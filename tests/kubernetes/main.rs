@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod changes;
+mod expansion;
 mod failover;
 mod lifecycle;
 mod nodes;

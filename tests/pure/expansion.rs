@@ -53,9 +53,17 @@ fn command(world: &mut World, line: &str) -> Option<usize> {
         "cluster-invalid" => world.seen.cluster.as_mut().expect("a cluster").invalid = Some(words[1..].join(" ")),
         "cluster-paused" => world.seen.cluster.as_mut().expect("a cluster").paused = true,
         "before" => world.seen.before = Some(words[1].to_owned()),
-        "alone" => world.seen.before = None,
+        "first" => world.seen.before = None,
         "foreign-pair" => drop(world.seen.pairs.insert(shard(1), Default::default())),
         "unwell" => world.seen.pairs.get_mut(&shard(1)).expect("a pair").unwell = Some(words[2..].join(" ")),
+        "alone" => {
+            let pair = world.seen.pairs.get_mut(&shard(1)).expect("a pair");
+            (pair.alone, pair.unwell) = (true, Some("it runs without a standby".to_owned()));
+        }
+        "together" => {
+            let pair = world.seen.pairs.get_mut(&shard(1)).expect("a pair");
+            (pair.alone, pair.unwell) = (false, None);
+        }
         "well" => world.seen.pairs.get_mut(&shard(1)).expect("a pair").unwell = None,
         "says" => world.seen.pairs.get_mut(&shard(1)).expect("a pair").says = Some(words[2..].join(" ")),
         "stuck" => world.seen.pairs.get_mut(&shard(1)).expect("a pair").stuck = true,

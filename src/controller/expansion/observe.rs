@@ -174,6 +174,7 @@ fn pair_facts(pair: &ShardPair) -> Pair {
     Pair {
         asked: asked.map(|s| Asked { plan: s.plan.clone(), until: level(s.until) }),
         unwell: unwell(pair),
+        alone: record.provisioned() && record.standby.is_none() && record.transition.is_none() && record.deposed.is_none(),
         provisioned: record.provisioned(),
         follows: record.follows.is_some(),
         ceded,

@@ -58,7 +58,7 @@ pub(super) fn flip(v: &View) -> Option<Said> {
     if v.asked(s) >= Some(Level::Flipped) {
         return Some(waits(v, s, Reason::Flipping, format!("keys of shard {child} move")));
     }
-    Some(match v.unwell(s).or_else(|| v.unwell(child)) {
+    Some(match v.unfit(s).or_else(|| v.unfit(child)) {
         Some(why) => Said::wait(Reason::Degraded, format!("shard {s} flips when both pairs are in Sync and at rest; {why}")),
         None => Said::go(Reason::Flipping, format!("keys of shard {child} move"), vec![Step::Ask { parent: s, until: Level::Flipped }]),
     })

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::expansion::Phase;
+use crate::api::expansion::{Phase, Standbys};
 use crate::expansion::facts::{Cluster, Level, Observation, Pair, Plan};
 
 pub(super) struct View<'a> {
@@ -110,6 +110,12 @@ impl<'a> View<'a> {
     pub(super) fn window_ends(&self) -> Option<Timestamp> {
         let ends = self.plan.flipped_at?.as_millisecond().saturating_add(self.plan.reverse_window_ms);
         Timestamp::from_millisecond(ends).ok()
+    }
+
+    /// The same for a flip: with `standbys: After` both pairs are alone then.
+    pub(super) fn unfit(&self, shard: u32) -> Option<String> {
+        let alone = self.plan.standbys == Standbys::After && self.pair(shard).is_some_and(|p| p.alone);
+        if alone { None } else { self.unwell(shard) }
     }
 
     /// Why a pair isn't fit for what is next; None: it is.

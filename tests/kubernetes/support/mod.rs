@@ -2,6 +2,8 @@
 
 pub mod cluster;
 pub mod faults;
+pub mod lanes;
+pub mod plan;
 pub mod shop;
 pub mod writer;
 
