@@ -113,6 +113,9 @@ pub enum Freshness<'a> {
     Any,
 }
 
+/// After a key that has moved, a newer map is waited for this long before the next try.
+const MOVING: Duration = Duration::from_millis(100);
+
 /// Pools, routing and retries; share it by `Arc`.
 pub struct Client {
     router: Arc<Router>,
@@ -153,7 +156,8 @@ impl Client {
         let mut trying = Trying::new(self.options.patience);
         let (mut _pass, mut passed) = (None, None);
         loop {
-            let shard = self.shard(at)?;
+            let (shard, epoch) = self.shard(at)?;
+            trying.epoch = epoch;
             if passed != Some(shard.id) {
                 _pass = Some(self.limiter.enter(shard.id).await.ok_or(CallError::Shed { shard: shard.id })?);
                 passed = Some(shard.id);
@@ -182,7 +186,7 @@ impl Client {
 
     /// Runs `work`, which only reads (MySQL refuses writes in it), and repeats it as long as patience lasts.
     pub async fn read<T: Send>(&self, at: At<'_>, freshness: Freshness<'_>, work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
-        let shard = self.shard(at)?;
+        let (shard, _) = self.shard(at)?;
         let _pass = self.limiter.enter(shard.id).await.ok_or(CallError::Shed { shard: shard.id })?;
         let wait = match freshness {
             Freshness::Latest => None,
@@ -211,7 +215,8 @@ impl Client {
         }
         let mut trying = Trying::new(self.options.patience);
         loop {
-            let shard = self.shard(at)?;
+            let (shard, epoch) = self.shard(at)?;
+            trying.epoch = epoch;
             let slot = self.slot(&shard, Member::Primary, true).ok_or(CallError::Shed { shard: shard.id })?;
             self.fast(&slot, &shard)?;
             let (pool, number) = slot.pool();
@@ -239,12 +244,13 @@ impl Client {
         self.slot(shard, Member::Primary, false)?.failing()
     }
 
-    fn shard(&self, at: At<'_>) -> Result<Shard, CallError> {
+    /// And the map's epoch.
+    fn shard(&self, at: At<'_>) -> Result<(Shard, i64), CallError> {
         let map = self.router.map();
         match at {
-            At::Row(table, key) => Ok(map.shard_of(table, &key)?.clone()),
+            At::Row(table, key) => Ok((map.shard_of(table, &key)?.clone(), map.epoch)),
             At::Shard(id) => {
-                let found = map.shards.iter().find(|s| s.id == id).cloned();
+                let found = map.shards.iter().find(|s| s.id == id).map(|s| (s.clone(), map.epoch));
                 found.ok_or_else(|| CallError::Refused(format!("the map of epoch {} has no shard {id}", map.epoch)))
             }
         }
@@ -293,15 +299,18 @@ impl Client {
 
     /// Waits, gets new connections, or a newer map; an error: it is over.
     async fn after(&self, verdict: Verdict, error: &Error, shard: &Shard, slot: &Slot, number: u64, trying: &mut Trying) -> Result<(), CallError> {
+        let last = match &verdict {
+            Verdict::Moved(_) => format!("{error}; the map in use is of epoch {}", self.router.map().epoch),
+            _ => error.to_string(),
+        };
         match verdict {
             Verdict::No(no) => return Err(no),
             Verdict::Doubt(why) => return Err(CallError::InDoubt { shard: shard.id, why }),
-            Verdict::Moved(epoch) => {
-                // Also with a new map the connections lead to where the VIP led before.
+            Verdict::Moved(_) => {
+                // Also with a new map the connections lead to where the VIP led before. The guard's epoch is the pair's, and
+                // keys that are just moving are nobody's for a moment: so ask for a newer map, and try again either way.
                 slot.renew(number);
-                if let Err(behind) = self.router.reach(epoch, trying.left()).await {
-                    return Err(CallError::Map(behind));
-                }
+                let _ = self.router.newer(trying.epoch, trying.left().min(MOVING)).await;
             }
             Verdict::Again { anew, at_most } => {
                 if anew {
@@ -318,7 +327,7 @@ impl Client {
             }
         }
         if trying.left().is_zero() {
-            return Err(CallError::Unavailable { shard: shard.id, waited: trying.begun.elapsed(), last: error.to_string() });
+            return Err(CallError::Unavailable { shard: shard.id, waited: trying.begun.elapsed(), last });
         }
         trying.pause().await;
         Ok(())
@@ -364,11 +373,13 @@ struct Trying {
     patience: Duration,
     pause: Duration,
     contended: u32,
+    /// Of the map that the try went by.
+    epoch: i64,
 }
 
 impl Trying {
     fn new(patience: Duration) -> Self {
-        Self { begun: Instant::now(), patience, pause: Duration::from_millis(4), contended: 0 }
+        Self { begun: Instant::now(), patience, pause: Duration::from_millis(4), contended: 0, epoch: 0 }
     }
 
     fn left(&self) -> Duration {

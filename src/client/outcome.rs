@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use mysql_async::Error;
 
-use super::router::RouterError;
 use crate::routing::refusal::{Kind, Refusal};
 use crate::routing::RouteError;
 
@@ -17,9 +16,6 @@ pub enum CallError {
     /// The key has no shard. Nothing was done.
     #[error(transparent)]
     Route(#[from] RouteError),
-    /// No map that knows where the key is now. Nothing was done.
-    #[error(transparent)]
-    Map(#[from] RouterError),
     /// MySQL said no, or the work did. Nothing was done.
     #[error("{0}")]
     Refused(String),
@@ -67,7 +63,7 @@ pub enum Verdict {
         /// How many times in a row at most; None: until patience ends.
         at_most: Option<u32>,
     },
-    /// Nothing was done; the key is elsewhere in a map of at least this epoch.
+    /// Nothing was done; the key is elsewhere, or about to be: in a newer map. The epoch is the pair's.
     Moved(i64),
     /// Nothing was done, and repeating is no use.
     No(CallError),

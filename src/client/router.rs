@@ -136,6 +136,11 @@ impl Router {
         self.inner.problem.lock().expect("never poisoned").clone()
     }
 
+    /// Asks for a map newer than `than` now, and waits for it.
+    pub async fn newer(&self, than: i64, limit: Duration) -> Result<Arc<Map>, RouterError> {
+        self.reach(than + 1, limit).await
+    }
+
     /// Asks for a map of at least `epoch` now, and waits for it.
     pub async fn reach(&self, epoch: i64, limit: Duration) -> Result<Arc<Map>, RouterError> {
         let mut changes = self.inner.map.subscribe();

@@ -24,10 +24,13 @@ pub struct Follower {
     pub seen: Instant,
 }
 
+/// By name: the epoch, and when it was heard.
+type Known = BTreeMap<String, (i64, Instant)>;
+
 /// The clients of this replica, by cluster.
 #[derive(Default)]
 pub struct Followers {
-    all: Mutex<BTreeMap<Name, BTreeMap<String, (i64, Instant)>>>,
+    all: Mutex<BTreeMap<Name, Known>>,
     changed: Notify,
 }
 

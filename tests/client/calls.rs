@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use shardpair::client::optimistic::Versioned;
 use shardpair::client::{At, CallError, Client, ClientOptions, Freshness, Limit, MapSource, Member, Work};
-use shardpair::mysql::{replication, role};
-use shardpair::routing::{Key, Map};
+use shardpair::mysql::{guard, replication, role};
+use shardpair::routing::{Function, Guard, Key, Keys, Map};
 
 use crate::harness::{SOON, Server, application, count, eventually, pair};
 use crate::segments::alone;
@@ -63,11 +63,13 @@ async fn keys_go_to_their_shards_and_a_moved_one_follows_the_map() {
     for id in 1..=4 {
         client.transaction(row(id), insert(id)).await.expect("written");
     }
-    // The guard of the flip, as src/mysql/guard.rs has it refuse.
+    // The guard of a flip: keys of class 1 move away.
     let mut on_zero = zero.session().await;
-    let text = "shardpair moved epoch=2 class=1 table=d.t";
-    let guard = format!("CREATE TRIGGER d.guard BEFORE INSERT ON d.t FOR EACH ROW IF NEW.id % 2 = 1 THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 31001, MESSAGE_TEXT = '{text}'; END IF");
-    on_zero.exec(&guard, SOON).await.expect("a guard");
+    let tables = &client.router().map().tables;
+    let guarded = Guard::of(tables, Function::Mod, &Keys::Residue { modulus: 1, residue: 0 }, None).expect("a guard");
+    guard::place(&mut on_zero, &guarded, &guarded.both(), 41, SOON).await.expect("placed");
+    client.transaction(row(9), insert(9)).await.expect("both classes are owned");
+    guard::fence(&mut on_zero, guarded.moves, 42, SOON).await.expect("fenced");
     let (call, ()) = tokio::join!(client.transaction(row(5), insert(5)), async {
         // It waits for the map meanwhile, and for no other reason.
         tokio::time::sleep(Duration::from_millis(400)).await;
@@ -76,14 +78,13 @@ async fn keys_go_to_their_shards_and_a_moved_one_follows_the_map() {
     });
     call.expect("written where it is now");
     client.transaction(row(6), insert(6)).await.expect("written");
-    assert_eq!((count(&mut on_zero, "true").await, count(&mut one.session().await, "id=5").await), (5, 1));
+    assert_eq!((count(&mut on_zero, "true").await, count(&mut one.session().await, "id=5").await), (6, 1));
     // No newer map: said so, nothing done.
     file.write(&map(3, "Mod", &[(1, 0)], &[zero.port]));
     client.router().reach(3, SOON).await.expect("the map");
-    on_zero.exec("DROP TRIGGER d.guard", SOON).await.expect("dropped");
-    on_zero.exec(&guard.replace("epoch=2", "epoch=9"), SOON).await.expect("a guard");
     let impatient = Client::new(MapSource::File(file.0.clone()), ClientOptions { patience: Duration::from_millis(300), ..options() }).await.expect("a client");
-    assert!(matches!(impatient.transaction(row(7), insert(7)).await, Err(CallError::Map(_))));
+    let moved = impatient.transaction(row(7), insert(7)).await.expect_err("no newer map");
+    assert!(matches!(&moved, CallError::Unavailable { last, .. } if last.contains("shardpair moved epoch=42") && last.contains("epoch 3")), "{moved}");
     for (at, bad) in [(At::Row("d.t", Key::Text("x")), "text"), (At::Row("d.none", Key::Int(1)), "not in the map"), (At::Shard(9), "no shard 9")] {
         let refused = client.transaction(at, insert(8)).await.expect_err("refused");
         assert!(refused.to_string().contains(bad), "{refused}");
