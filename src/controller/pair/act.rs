@@ -43,6 +43,7 @@ impl Runner {
     pub(super) async fn act(&mut self, record: &Record, decision: &Decision) -> Result<(), Surprise> {
         for step in &decision.steps {
             let begun = std::time::Instant::now();
+            self.point(step.name()).await;
             self.step(record, step).await?;
             tracing::info!(pair = %self.pair.name_any(), step = step.name(), ms = begun.elapsed().as_millis() as u64, "done");
         }

@@ -5,6 +5,7 @@
 //! write on the pair's status that makes every older operator's write in flight fail (invariant 7).
 
 mod act;
+mod faultpoint;
 mod hands;
 mod observe;
 mod provisioning;
