@@ -22,3 +22,5 @@ pub mod plugin;
 #[cfg(feature = "operator")]
 pub mod route;
 pub mod routing;
+#[cfg(feature = "operator")]
+pub mod simulation;

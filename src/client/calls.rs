@@ -143,16 +143,17 @@ impl Client {
     /// Runs `work` in a transaction. Until COMMIT is sent it is repeated as long as patience lasts; a COMMIT without an
     /// answer is [`CallError::InDoubt`].
     pub async fn transaction<T: Send>(&self, at: At<'_>, work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
-        self.write(at, false, &work).await
+        self.write(at, false, None, &work).await
     }
 
     /// The same for work that may happen twice without harm (an UPSERT, an INSERT IGNORE of a row with an id of its own):
     /// what is in doubt is done again. A failover costs it its gap, and no error.
     pub async fn idempotent<T: Send>(&self, at: At<'_>, work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
-        self.write(at, true, &work).await
+        self.write(at, true, None, &work).await
     }
 
-    async fn write<T: Send>(&self, at: At<'_>, twice: bool, work: &(impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync)) -> Result<T, CallError> {
+    /// `before`: a statement of one parameter, run for each value in the same transaction, before the work.
+    pub(super) async fn write<T: Send>(&self, at: At<'_>, twice: bool, before: Option<(&str, &[&str])>, work: &(impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync)) -> Result<T, CallError> {
         let mut trying = Trying::new(self.options.patience);
         let (mut _pass, mut passed) = (None, None);
         loop {
@@ -165,7 +166,7 @@ impl Client {
             let slot = self.slot(&shard, Member::Primary, false).ok_or(CallError::Shed { shard: shard.id })?;
             self.fast(&slot, &shard)?;
             let (pool, number) = slot.pool();
-            let (phase, error) = match self.attempt(&pool, true, None, work).await {
+            let (phase, error) = match self.attempt(&pool, Begin::Write(before), work).await {
                 Ok(value) => {
                     slot.went(true);
                     return Ok(value);
@@ -197,7 +198,7 @@ impl Client {
             // A standby that doesn't answer is asked by one caller in a while, not by each.
             if slot.failing().is_none() || slot.may_probe(Duration::from_millis(500)) {
                 let (pool, number) = slot.pool();
-                match self.attempt(&pool, false, after, &work).await {
+                match self.attempt(&pool, Begin::Read(after), &work).await {
                     Ok(value) => {
                         slot.went(true);
                         return Ok(value);
@@ -220,7 +221,7 @@ impl Client {
             let slot = self.slot(&shard, Member::Primary, true).ok_or(CallError::Shed { shard: shard.id })?;
             self.fast(&slot, &shard)?;
             let (pool, number) = slot.pool();
-            match self.attempt(&pool, false, None, &work).await {
+            match self.attempt(&pool, Begin::Read(None), &work).await {
                 Ok(value) => {
                     slot.went(true);
                     return Ok(value);
@@ -234,6 +235,28 @@ impl Client {
     pub async fn token(&self, at: At<'_>) -> Result<Token, CallError> {
         let executed = self.read(at, Freshness::Latest, |conn| Box::pin(async move { conn.query_first::<String, _>("SELECT @@GLOBAL.gtid_executed").await })).await?;
         Ok(Token(executed.unwrap_or_default().replace('\n', "")))
+    }
+
+    /// The token's GTIDs, and whose they are.
+    pub(super) async fn executed(&self, at: At<'_>) -> Result<(u32, String), CallError> {
+        let (shard, _) = self.shard(at)?;
+        Ok((shard.id, self.token(At::Shard(shard.id)).await?.0))
+    }
+
+    /// Has the shard's standby executed all of this? False also when it doesn't answer.
+    pub(super) async fn standby_has(&self, shard: u32, executed: &str) -> bool {
+        let Ok((shard, _)) = self.shard(At::Shard(shard)) else { return false };
+        let Some(slot) = self.slot(&shard, Member::Standby, true) else { return true };
+        let (pool, number) = slot.pool();
+        let nothing = |_: &mut Conn| -> Work<'_, ()> { Box::pin(std::future::ready(Ok(()))) };
+        match self.attempt(&pool, Begin::Read(Some((executed, Duration::from_millis(50)))), &nothing).await {
+            Ok(()) => true,
+            Err((_, Error::Other(error))) if error.is::<Behind>() => false,
+            Err(_) => {
+                slot.renew(number);
+                false
+            }
+        }
     }
 
     /// For how long no call to the shard's primary has gone well; None: the last one did. What a read-only mode of the
@@ -270,18 +293,23 @@ impl Client {
     }
 
     /// One try. Errors say in which phase it was.
-    async fn attempt<T>(&self, pool: &Pool, commit: bool, after: Option<(&str, Duration)>, work: &impl for<'c> Fn(&'c mut Conn) -> Work<'c, T>) -> Result<T, (Phase, Error)> {
+    async fn attempt<T>(&self, pool: &Pool, begin: Begin<'_>, work: &impl for<'c> Fn(&'c mut Conn) -> Work<'c, T>) -> Result<T, (Phase, Error)> {
         let before = |e| (Phase::Before, e);
         let mut conn = limited(self.options.connect, "connecting", pool.get_conn()).await.map_err(before)?;
         let working = async {
-            if let Some((set, limit)) = after {
-                caught_up(&mut conn, set, limit).await?;
-            }
-            if commit {
-                conn.query_drop("START TRANSACTION").await?;
+            match begin {
+                Begin::Read(None) => {}
+                Begin::Read(Some((set, limit))) => caught_up(&mut conn, set, limit).await?,
+                Begin::Write(before) => {
+                    conn.query_drop("START TRANSACTION").await?;
+                    if let Some((sql, values)) = before {
+                        conn.exec_batch(sql, values.iter().map(|value| (value.as_bytes(),))).await?;
+                    }
+                }
             }
             work(&mut conn).await
         };
+        let commit = matches!(begin, Begin::Write(_));
         let value = match limited(self.options.attempt, "the work", working).await {
             Ok(value) => value,
             Err(error) => {
@@ -352,6 +380,15 @@ async fn follow(router: Arc<Router>, pools: Arc<Pools>, places: Places) {
         pools.keep(&named, &changed);
         last = next;
     }
+}
+
+/// What comes before the work.
+#[derive(Clone, Copy)]
+enum Begin<'a> {
+    /// Perhaps a wait for what must have been executed.
+    Read(Option<(&'a str, Duration)>),
+    /// A transaction, perhaps with something of its own.
+    Write(Option<(&'a str, &'a [&'a str])>),
 }
 
 #[derive(Debug, thiserror::Error)]

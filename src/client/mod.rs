@@ -4,8 +4,9 @@
 //! has a limit, and what is in doubt is returned as in doubt. `docs/clients.md` has the contract for every language.
 //!
 //! [`Client`] routes a key and runs work on its shard; [`router`] keeps the map; [`outcome`] says what an error means;
-//! [`limit`] sheds; [`optimistic`] and [`stock`] guard against other writers; [`ids`] makes ids.
+//! [`limit`] sheds; [`cache`] keeps values in Redis; [`optimistic`] and [`stock`] guard against other writers; [`ids`] makes ids.
 
+pub mod cache;
 mod calls;
 mod http;
 pub mod ids;
@@ -16,6 +17,7 @@ mod pools;
 pub mod router;
 pub mod stock;
 
+pub use cache::{Cache, CacheOptions};
 pub use calls::{At, Client, ClientOptions, Freshness, Member, Places, Token, Work, standard_places};
 pub use limit::{Limit, Limiter};
 pub use outcome::CallError;

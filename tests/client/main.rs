@@ -1,5 +1,7 @@
 //! What applications hold in their hands, against real MySQL and real Redis.
+mod cache;
 mod calls;
+mod examples;
 #[allow(dead_code, reason = "shared with tests/mysql")]
 #[path = "../mysql/harness.rs"]
 mod harness;

@@ -85,6 +85,12 @@ impl Redis {
         }
     }
 
+
+    /// STOP, CONT.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").arg(format!("-{signal}")).arg(pid).status().expect("kill").success());
+    }
 }
 
 pub async fn manager(url: &str) -> ConnectionManager {
