@@ -93,7 +93,8 @@ fn fast_client(mut config: Config) -> Result<Client, Failed> {
     Client::try_from(config).map_err(|e| Failed(format!("client: {e}")))
 }
 
-async fn stop_signal() {
+/// SIGTERM or SIGINT.
+pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         return std::future::pending().await;

@@ -22,7 +22,11 @@ const PURE: &[&str] = &[
     "plugin/view.rs",
     "pair/report.rs",
     "pair/decide",
+<<<<<<< HEAD
+    "client/ids/grant.rs",
+=======
     "simulation",
+>>>>>>> main
     "expansion/facts.rs",
     "expansion/step.rs",
     "expansion/report.rs",
