@@ -44,6 +44,7 @@ impl Runner {
         let mut record = record.clone();
         for step in &decision.steps {
             let begun = std::time::Instant::now();
+            self.point(step.name()).await;
             self.step(&record, step).await?;
             // What follows is decided for the record that was just written.
             if let Step::WriteRecord(new) = step {

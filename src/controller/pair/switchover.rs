@@ -25,23 +25,30 @@ impl Runner {
         // Before anything stops: the idle reverse channel goes, so that the old primary can begin afresh as the acker.
         replication::stop_receiver(self.at(from).await?, SLOW).await.map_err(&named)?;
         self.at(to).await?;
+        self.point("SwitchOver.close").await;
         role::close_writes(self.at(from).await?, BUDGET).await.map_err(&named)?;
         // From here on an error leaves the old primary closed; the next pass gives it its writes back.
         let last = facts::read(self.at(from).await?, QUICK).await.map_err(&named)?.executed;
+        self.point("SwitchOver.drain").await;
         let session = self.at(to).await?;
         replication::wait_executed(session, &last, BUDGET).await.map_err(&named)?;
         replication::stop_drained(session, QUICK).await.map_err(&named)?;
+        self.point("SwitchOver.record").await;
         self.write_record(record).await?;
+        self.point("SwitchOver.open").await;
         let ack = record.mode == Mode::Sync || self.settings.durability == Durability::Required;
         let how = self.open_as(ack, false);
         role::open_primary(self.at(to).await?, how, QUICK).await.map_err(&named)?;
+        self.point("SwitchOver.vip").await;
         self.point_vip(to).await?;
+        self.point("SwitchOver.attach").await;
         // The ordinary rules would do the rest; done here, no write waits for the next pass.
         if record.mode == Mode::Sync {
             self.attach(from, to, true).await?;
         }
         let Some(accounts) = self.accounts.clone() else { return Ok(()) };
         tokio::time::sleep(DATA_PLANE).await;
+        self.point("SwitchOver.end").await;
         let keep = [accounts.operator.user.as_str(), accounts.replication.user.as_str()];
         sessions::end_application_sessions(self.at(from).await?, &keep, QUICK).await.map_err(&named)?;
         role::become_standby(self.at(from).await?, SLOW).await.map_err(&named)

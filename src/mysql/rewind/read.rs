@@ -55,7 +55,7 @@ impl From<Error> for Trouble {
 /// Reads the tail through `stream`, which is used up, and what has to be known of its tables through `ask`.
 pub(super) async fn read(mut stream: Session, ask: &mut Session, tail: &GtidSet) -> Result<Inverse, Trouble> {
     let member = stream.member().to_owned();
-    let mut reader = Reader { tail, found: GtidSet::default(), state: State::Before, map: None, rows: 0, bytes: 0, keys: BTreeMap::new(), inverse: Inverse::default() };
+    let mut reader = Reader { tail, found: GtidSet::default(), state: State::Before, maps: BTreeMap::new(), rows: 0, bytes: 0, keys: BTreeMap::new(), inverse: Inverse::default() };
     let Some(file) = first_file(&mut stream, tail).await? else { return Err(Refusal::Missing(tail.to_string()).into()) };
     let mut events = open(stream, &file).await?;
     while let Some(event) = events.next().await {
@@ -83,7 +83,8 @@ struct Reader<'a> {
     tail: &'a GtidSet,
     found: GtidSet,
     state: State,
-    map: Option<(u64, TableMap, Event)>,
+    /// Of the transaction, by the number that its rows events name: a statement may change several tables.
+    maps: BTreeMap<u64, (TableMap, Event)>,
     rows: u64,
     bytes: usize,
     keys: BTreeMap<(String, String), Vec<KeyColumn>>,
@@ -102,7 +103,7 @@ impl Reader<'_> {
             Ok(EventType::TABLE_MAP_EVENT) => {
                 let map = TableMap::parse(event.data())?;
                 let id = event.data().iter().take(6).rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-                self.map = Some((id, map, event.clone()));
+                self.maps.insert(id, (map, event.clone()));
             }
             Ok(EventType::WRITE_ROWS_EVENT | EventType::UPDATE_ROWS_EVENT | EventType::DELETE_ROWS_EVENT) => self.undo(ask, event).await?,
             Ok(EventType::QUERY_EVENT) => match event.read_data() {
@@ -114,15 +115,15 @@ impl Reader<'_> {
                 EventType::XID_EVENT | EventType::ROWS_QUERY_EVENT | EventType::ROTATE_EVENT | EventType::STOP_EVENT
                 | EventType::PREVIOUS_GTIDS_EVENT | EventType::HEARTBEAT_EVENT | EventType::TRANSACTION_PAYLOAD_EVENT | EventType::IGNORABLE_EVENT,
             ) => {}
-            Ok(EventType::PARTIAL_UPDATE_ROWS_EVENT) => return Err(Refusal::PartialImages { table: self.table() }.into()),
+            Ok(EventType::PARTIAL_UPDATE_ROWS_EVENT) => return Err(Refusal::PartialImages { table: self.last_table() }.into()),
             Ok(other) => return Err(unreadable(&format!("{other:?}")).into()),
             Err(refusal) => return Err(refusal.into()),
         }
         Ok(())
     }
 
-    fn table(&self) -> String {
-        self.map.as_ref().map_or_else(String::new, |(_, map, _)| map.name())
+    fn last_table(&self) -> String {
+        self.maps.values().next_back().map_or_else(String::new, |(map, _)| map.name())
     }
 
     fn begin(&mut self, event: &Event) -> Result<(), Refusal> {
@@ -133,6 +134,7 @@ impl Reader<'_> {
         if self.tail.has(uuid, &tag, gtid.gno()) {
             self.found.add(uuid, &tag, gtid.gno(), gtid.gno());
             self.state = State::Inside;
+            self.maps.clear();
         } else if self.state == State::Inside {
             return Err(Refusal::Interleaved(format!("{uuid}:{}", gtid.gno())));
         }
@@ -142,7 +144,7 @@ impl Reader<'_> {
     async fn undo(&mut self, ask: &mut Session, event: &Event) -> Result<(), Trouble> {
         let kind = Kind::of(event.header().event_type_raw()).ok_or_else(|| Refusal::Unreadable("a rows event".to_owned()))?;
         let Ok(Some(EventData::RowsEvent(rows))) = event.read_data() else { return Err(Refusal::Unreadable("a rows event".to_owned()).into()) };
-        let Some((_, map, described)) = self.map.take_if(|(id, ..)| *id == rows.table_id()) else {
+        let Some((map, described)) = self.maps.get(&rows.table_id()).cloned() else {
             return Err(Refusal::Unreadable("rows of an unknown table".to_owned()).into());
         };
         let inverse = event::invert(&map, kind, event.data())?;
@@ -162,7 +164,6 @@ impl Reader<'_> {
             }
             self.touch(&name, &rows, &described)?;
         }
-        self.map = Some((rows.table_id(), map, described));
         Ok(())
     }
 
@@ -203,5 +204,7 @@ fn condition(name: &(String, String), columns: &[KeyColumn], image: &BinlogRow) 
 /// The frame of a transaction, and savepoints, change nothing by themselves.
 fn harmless(statement: &str) -> Result<(), Refusal> {
     let harmless = matches!(statement, "BEGIN" | "COMMIT") || statement.starts_with("SAVEPOINT ");
-    if harmless { Ok(()) } else { Err(Refusal::Statement(statement.chars().take(120).collect())) }
+    // No more of it: it may hold a password.
+    let beginning = statement.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    if harmless { Ok(()) } else { Err(Refusal::Statement(beginning.chars().take(60).collect())) }
 }

@@ -3,7 +3,7 @@
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// DDL, account statements: they leave no row images.
+    /// DDL, account statements: they leave no row images. Its first words.
     #[error("the tail holds a statement, not rows: {0}")]
     Statement(String),
     /// Without one a row can't be found again for sure.

@@ -7,7 +7,8 @@ use super::{output, root, run};
 type Command = Vec<String>;
 static TO_HEAL: Mutex<Vec<Command>> = Mutex::new(Vec::new());
 
-fn later(command: &[&str]) {
+/// Leaves word of how something is healed.
+pub fn later(command: &[&str]) {
     TO_HEAL.lock().expect("no panic while it is held").push(command.iter().map(|s| (*s).to_owned()).collect());
 }
 
@@ -26,8 +27,8 @@ pub async fn heal_all() -> Result<(), String> {
         let Some(command) = TO_HEAL.lock().expect("no panic while it is held").pop() else { break };
         let args: Vec<&str> = command[1..].iter().map(String::as_str).collect();
         let ran = output(&command[0], &args).await;
-        // A process that was stopped may be gone by now.
-        if !ran.status.success() && command[0] != "kill" {
+        // A process that was stopped, or its namespace, may be gone by now.
+        if !ran.status.success() && !["kill", "nsenter", "sh"].contains(&command[0].as_str()) {
             failed.push(format!("{command:?}: {}", String::from_utf8_lossy(&ran.stderr)));
         }
     }
@@ -94,6 +95,19 @@ impl Node {
 
     pub async fn power_cut(&self) {
         self.act("powercut", Some("start")).await;
+    }
+
+    /// Its disk takes no more writes, as after an I/O error; only a power cycle heals that.
+    pub async fn read_only(&self) {
+        later(&[&script("node"), "start", self.number()]);
+        later(&[&script("node"), "powercut", self.number()]);
+        self.act("readonly", None).await;
+    }
+
+    /// Everything between the node and the API server is dropped.
+    pub async fn cut_api(&self) {
+        later(&[&script("link"), "heal", self.number(), "api"]);
+        cluster("link", &["cut", self.number(), "api"]).await;
     }
 
     pub async fn start(&self) {

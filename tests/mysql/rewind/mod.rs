@@ -142,3 +142,60 @@ async fn every_type_comes_back_as_it_was() {
     on_b.exec("INSERT INTO d.t VALUES (1, 'after', 1)", SOON).await.expect("B is the primary");
     rejoins(&a, &b, rows).await;
 }
+
+mod deaths;
+mod refusals;
+
+#[tokio::test]
+async fn triggers_are_not_fired_and_foreign_keys_are_not_asked() {
+    let first = strings(&[
+        "SET GLOBAL log_bin_trust_function_creators=ON", "CREATE TABLE d.log (id INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(60))",
+        "CREATE TABLE d.parent (id INT PRIMARY KEY, v INT)",
+        "CREATE TABLE d.child (id INT PRIMARY KEY, parent INT NOT NULL, FOREIGN KEY (parent) REFERENCES d.parent (id))",
+        "CREATE TRIGGER d.tell AFTER INSERT ON d.parent FOR EACH ROW INSERT INTO d.log (what) VALUES (concat('new ', NEW.id))",
+        "CREATE TRIGGER d.bar BEFORE DELETE ON d.parent FOR EACH ROW INSERT INTO d.log (what) VALUES (concat('gone ', OLD.id))",
+        "INSERT INTO d.parent VALUES (1, 1), (2, 2)", "INSERT INTO d.child VALUES (1, 1)",
+    ]);
+    let lonely = strings(&[
+        "BEGIN", "INSERT INTO d.parent VALUES (3, 3), (4, 4)", "INSERT INTO d.child VALUES (2, 3), (3, 4)", "DELETE FROM d.child WHERE id=1", "DELETE FROM d.parent WHERE id=1", "COMMIT",
+        "UPDATE d.child SET parent=2", "DELETE FROM d.parent WHERE id=3",
+    ]);
+    let (a, b, order) = deposed(&first, &lonely).await;
+    let before = sums(&mut b.session().await).await;
+    let Outcome::Undone { rows, .. } = undo(&a, &order).await else { panic!("refused") };
+    assert_eq!(sums(&mut a.session().await).await, before);
+    rejoins(&a, &b, rows).await;
+}
+
+#[tokio::test]
+async fn a_row_that_differs_is_found_and_one_that_only_changes_is_not() {
+    let first = strings(&["INSERT INTO d.t VALUES (1, 'one', 1), (2, 'two', 2), (3, 'three', 3), (9, 'counter', 0)"]);
+    let lonely = strings(&["UPDATE d.t SET v='lonely'", "INSERT INTO d.t VALUES (4, 'four', 4)"]);
+    let (a, b, order) = deposed(&first, &lonely).await;
+    let Outcome::Undone { rows, .. } = undo(&a, &order).await else { panic!("refused") };
+    assert_eq!(rows, 5);
+    let (mut on_a, mut on_b) = (a.session().await, b.session().await);
+    replication::attach(&mut on_a, &b.source(), &replicator(), SOON).await.expect("attached");
+    // A row that changes all the time is the same all the same.
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (mut busy, ended) = (b.session().await, stop.clone());
+    let counting = tokio::spawn(async move {
+        while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+            busy.exec("UPDATE d.t SET n=n+1 WHERE id=9", SOON).await.expect("counted");
+        }
+    });
+    for _ in 0..5 {
+        assert_eq!(check::compare(&mut on_a, &mut on_b).await.expect("compared"), Verdict::Equal { rows });
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    counting.await.expect("the counter");
+    for wrong in ["UPDATE d.t SET v='Two' WHERE id=2", "DELETE FROM d.t WHERE id=3", "INSERT INTO d.t VALUES (4, 'four', 4)", "UPDATE d.t SET n=NULL WHERE id=2"] {
+        on_a.exec("SET SESSION sql_log_bin=0", SOON).await.expect("unlogged");
+        on_a.exec("SET GLOBAL super_read_only=OFF", SOON).await.expect("writable");
+        on_a.exec(wrong, SOON).await.expect(wrong);
+        let verdict = check::compare(&mut on_a, &mut on_b).await.expect("compared");
+        assert!(matches!(verdict, Verdict::Differs { .. }), "{wrong}: {verdict:?}");
+    }
+    on_a.exec("DROP TABLE shardpair.rewound", SOON).await.expect("dropped");
+    assert_eq!(check::compare(&mut on_a, &mut on_b).await.expect("compared"), Verdict::NoJournal);
+}
