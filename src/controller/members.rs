@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::prober::Prober;
 
-/// Namespace and member -> its prober.
+/// Namespace and member.
+type Name = (String, String);
+
+/// Each member's prober, while there is one.
 #[derive(Clone, Default)]
-pub struct Members(Arc<Mutex<HashMap<(String, String), Weak<Prober>>>>);
+pub struct Members(Arc<Mutex<HashMap<Name, Weak<Prober>>>>);
 
 impl Members {
     /// From now on `member` is seen through this one.

@@ -114,7 +114,7 @@ pub(super) fn ready_to_cede(view: &View) -> Result<(), Note> {
     }
     own_side(view, primary, alone && view.record.standby.is_none())?;
     let Some(other) = view.other() else { return no(Reason::AwaitingChild, format!("{} isn't there yet", split.other)) };
-    if !other.record.follows.as_ref().is_some_and(|f| f.pair == split.name) {
+    if other.record.follows.as_ref().is_none_or(|f| f.pair != split.name) {
         return no(Reason::AwaitingChild, format!("{} doesn't follow", other.name));
     }
     if other.record.rebuild.is_some() || other.record.mode != Mode::Sync && !alone {
@@ -215,7 +215,7 @@ fn ready_to_give_back(view: &View) -> Result<(), Note> {
     if !stands(view.record) || !stands(&other.record) {
         return no(Reason::LinkBroken, "no way back: the link is gone; only forward");
     }
-    if !other.record.ceded.as_ref().is_some_and(|c| c.pair == split.name) {
+    if other.record.ceded.as_ref().is_none_or(|c| c.pair != split.name) {
         return no(Reason::AwaitingParent, format!("{} ceded nothing to this pair", other.name));
     }
     let Some(primary) = view.primary_answer().filter(|p| open(p)) else { return no(Reason::GivingBack, format!("{} isn't open", view.record.primary)) };
