@@ -53,8 +53,8 @@ pub const VALUES: &[Value] = &[
     counter("Aborted_connects", "aborted_connects", "Connection attempts that failed"),
     counter("Questions", "queries", "Statements that clients sent"),
     counter("Slow_queries", "slow_queries", "Statements that took longer than long_query_time"),
-    counter("Com_commit", "commits", "COMMIT statements (not told with performance_schema=OFF)"),
-    counter("Com_rollback", "rollbacks", "ROLLBACK statements (not told with performance_schema=OFF)"),
+    counter("Com_commit", "commits", "COMMIT statements"),
+    counter("Com_rollback", "rollbacks", "ROLLBACK statements"),
     counter("lock_deadlocks", "deadlocks", "InnoDB deadlocks"),
     counter("lock_timeouts", "lock_timeouts", "InnoDB lock waits that timed out"),
     counter("Innodb_row_lock_waits", "innodb_row_lock_waits", "Waits for a row lock"),
@@ -76,15 +76,14 @@ pub const VALUES: &[Value] = &[
 /// Values in the order of [`VALUES`]; None: the member doesn't tell it.
 pub type Status = Vec<Option<f64>>;
 
-/// All of [`VALUES`], in one round trip.
+/// All of [`VALUES`], in two round trips.
 pub async fn read(session: &mut Session, deadline: Duration) -> Result<Status, Error> {
     let names = VALUES.iter().map(|v| format!("'{}'", v.of)).collect::<Vec<_>>().join(",");
-    let sql = format!(
-        "SELECT variable_name AS n, variable_value AS v FROM performance_schema.global_status WHERE variable_name IN ({names}) \
-         UNION ALL SELECT name, `count` FROM information_schema.innodb_metrics WHERE name IN ('lock_deadlocks', 'lock_timeouts') \
-         UNION ALL SELECT 'max_connections', @@max_connections"
-    );
-    let rows = session.rows(&sql, deadline).await?;
+    // SHOW, because performance_schema.global_status leaves the Com_ variables out (seen).
+    let mut rows = session.rows(&format!("SHOW GLOBAL STATUS WHERE Variable_name IN ({names})"), deadline).await?;
+    let sql = "SELECT name, `count` FROM information_schema.innodb_metrics WHERE name IN ('lock_deadlocks', 'lock_timeouts') \
+        UNION ALL SELECT 'max_connections', @@max_connections";
+    rows.extend(session.rows(sql, deadline).await?);
     let told: BTreeMap<String, f64> = rows.iter().filter_map(|r| Some((r.at(0)?.to_lowercase(), r.at(1)?.parse().ok()?))).collect();
     Ok(VALUES.iter().map(|v| told.get(&v.of.to_lowercase()).map(|n| n * v.scale)).collect())
 }
