@@ -18,3 +18,5 @@ pub mod pair;
 #[cfg(feature = "plugin")]
 pub mod plugin;
 pub mod routing;
+#[cfg(feature = "operator")]
+pub mod simulation;

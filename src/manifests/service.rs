@@ -6,16 +6,11 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use crate::api::names;
 use crate::api::valid::Valid;
 
-/// A member's own: an address that survives its pod. It leads there whether the pod is ready or not, since a member must
-/// replicate before it is.
+/// A member's own: an address that survives its pod. No selector: the pair's controller says where it leads (`slice`).
 pub fn member(cluster: &Valid, member: &str) -> Service {
     Service {
         metadata: super::meta(cluster, member, &[(names::LABEL_MEMBER, member)]),
-        spec: Some(ServiceSpec {
-            selector: Some(super::pairs([(names::LABEL_CLUSTER, cluster.name.clone()), (names::LABEL_MEMBER, member.to_owned())])),
-            publish_not_ready_addresses: Some(true),
-            ..port()
-        }),
+        spec: Some(port()),
         ..Service::default()
     }
 }

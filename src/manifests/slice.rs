@@ -1,6 +1,7 @@
-//! Where a VIP leads: the one EndpointSlice of its Service. Moving the VIP is one write of it (invariant 10).
+//! Where a Service leads: its one EndpointSlice, which only the pair's controller writes. Moving the VIP is one write of
+//! it (invariant 10).
 
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
@@ -10,37 +11,34 @@ use crate::api::pair::ShardPair;
 
 /// Builds the slice of a pair's VIP that leads to `member`, whose pod has this address.
 pub fn build(pair: &ShardPair, member: &str, ip: &str, pod: &Pod) -> EndpointSlice {
-    let name = pair.name_any();
+    slice(pair, (&pair.name_any(), owner(pair.controller_owner_ref(&()))), member, Some((ip, pod)))
+}
+
+/// Builds the slice of a member's own Service, and goes with it: to its pod, ready or not, or nowhere.
+pub fn of_member(pair: &ShardPair, service: &Service, pod: Option<&Pod>) -> EndpointSlice {
+    let at = pod.and_then(|pod| Some((pod.status.as_ref()?.pod_ip.as_deref()?, pod)));
+    let member = service.name_any();
+    slice(pair, (&member, owner(service.controller_owner_ref(&()))), &member, at)
+}
+
+fn slice(pair: &ShardPair, (service, owner): (&str, OwnerReference), member: &str, at: Option<(&str, &Pod)>) -> EndpointSlice {
     EndpointSlice {
         metadata: ObjectMeta {
-            name: Some(name.clone()),
+            name: Some(service.to_owned()),
             namespace: pair.namespace(),
             labels: Some(super::pairs([
-                ("kubernetes.io/service-name", name.clone()),
+                ("kubernetes.io/service-name", service.to_owned()),
                 ("endpointslice.kubernetes.io/managed-by", names::SLICE_MANAGER.to_owned()),
                 ("app.kubernetes.io/managed-by", "shardpair".to_owned()),
                 (names::LABEL_CLUSTER, pair.spec.cluster.clone()),
                 (names::LABEL_SHARD, pair.spec.shard.to_string()),
                 (names::LABEL_MEMBER, member.to_owned()),
             ])),
-            owner_references: Some(vec![owner(pair)]),
+            owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
-        address_type: if ip.contains(':') { "IPv6" } else { "IPv4" }.to_owned(),
-        endpoints: vec![Endpoint {
-            addresses: vec![ip.to_owned()],
-            // Ready whatever the pod says: the record decides where the VIP leads, and there is no second endpoint.
-            conditions: Some(EndpointConditions { ready: Some(true), serving: Some(true), terminating: Some(false) }),
-            node_name: pod.spec.as_ref().and_then(|s| s.node_name.clone()),
-            target_ref: Some(ObjectReference {
-                kind: Some("Pod".to_owned()),
-                namespace: pod.namespace(),
-                name: Some(pod.name_any()),
-                uid: pod.uid(),
-                ..ObjectReference::default()
-            }),
-            ..Endpoint::default()
-        }],
+        address_type: if at.is_some_and(|(ip, _)| ip.contains(':')) { "IPv6" } else { "IPv4" }.to_owned(),
+        endpoints: at.map(|(ip, pod)| endpoint(ip, pod)).into_iter().collect(),
         ports: Some(vec![EndpointPort {
             name: Some("mysql".to_owned()),
             port: Some(names::PORT),
@@ -50,7 +48,23 @@ pub fn build(pair: &ShardPair, member: &str, ip: &str, pod: &Pod) -> EndpointSli
     }
 }
 
-fn owner(pair: &ShardPair) -> OwnerReference {
-    let reference = pair.controller_owner_ref(&());
+fn endpoint(ip: &str, pod: &Pod) -> Endpoint {
+    Endpoint {
+        addresses: vec![ip.to_owned()],
+        // Ready whatever the pod says: the record decides where the VIP leads, a member replicates before it is ready, and there is no second endpoint.
+        conditions: Some(EndpointConditions { ready: Some(true), serving: Some(true), terminating: Some(false) }),
+        node_name: pod.spec.as_ref().and_then(|s| s.node_name.clone()),
+        target_ref: Some(ObjectReference {
+            kind: Some("Pod".to_owned()),
+            namespace: pod.namespace(),
+            name: Some(pod.name_any()),
+            uid: pod.uid(),
+            ..ObjectReference::default()
+        }),
+        ..Endpoint::default()
+    }
+}
+
+fn owner(reference: Option<OwnerReference>) -> OwnerReference {
     OwnerReference { block_owner_deletion: Some(false), ..reference.unwrap_or_default() }
 }

@@ -185,16 +185,18 @@ pub async fn follow(session: &mut Session, source: &Source, replication: &Creden
 
 async fn connect(session: &mut Session, source: &Source, replication: &Credentials, as_acker: bool, deadline: Duration) -> Result<(), Error> {
     let acker_before = session.scalar("SELECT @@rpl_semi_sync_replica_enabled", deadline).await?.as_deref() == Some("1");
+    let seen = state(session, deadline).await?;
     if acker_before != as_acker {
+        // Whether it acknowledges is decided when the receiver connects: stopped first, so that one who is interrupted here
+        // doesn't leave a receiver that runs otherwise than the variable says.
+        if seen.receiver != ReceiverState::Off {
+            stop_receiver(session, deadline).await?;
+        }
         let sql = format!("SET GLOBAL rpl_semi_sync_replica_enabled={}", u8::from(as_acker));
         session.exec(&sql, deadline).await?;
     }
-    let seen = state(session, deadline).await?;
     if seen.source.as_ref() != Some(source) {
         change_source(session, source, deadline).await?;
-    } else if acker_before != as_acker && seen.receiver != ReceiverState::Off {
-        // Whether it acknowledges is decided when the receiver starts.
-        stop_receiver(session, deadline).await?;
     }
     start_receiver(session, replication, deadline).await?;
     if state(session, deadline).await?.applier_running { Ok(()) } else { start_applier(session, deadline).await }

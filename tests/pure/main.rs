@@ -3,6 +3,7 @@ mod crds;
 mod decisions;
 mod expansion;
 mod gtid;
+mod model;
 mod invariants;
 mod validation;
 mod manifests;

@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "plugin/view.rs",
     "pair/report.rs",
     "pair/decide",
+    "simulation",
     "expansion/facts.rs",
     "expansion/step.rs",
     "expansion/report.rs",

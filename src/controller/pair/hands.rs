@@ -82,6 +82,11 @@ impl Hands {
             let Some(host) = target.ip.clone() else { return Err(refused("its pod has no address")) };
             let endpoint = Endpoint { member: member.to_owned(), host, port: 3306 };
             let mut session = Session::connect(&endpoint, &target.credentials, CONNECT).await?;
+            // What was decided is for the process that was looked at: another one has no role yet (invariant 6).
+            let process = session.scalar("SELECT @@report_user", CONNECT).await?.unwrap_or_default();
+            if !hand.process.is_empty() && process != hand.process {
+                return Err(refused("another process answers than the one that was looked at"));
+            }
             if !self.leadership.holds() {
                 return Err(refused("this operator doesn't lead"));
             }
@@ -94,7 +99,7 @@ impl Hands {
         Ok(hand.session.as_mut().expect("connected above"))
     }
 
-    /// Another process answers on the member now: the session to the old one is of no use.
+    /// This process answers on the member now: a session to another one is of no use, and commands are for this one only.
     pub(super) fn meet(&mut self, member: &str, process: &str) {
         let hand = self.hands.entry(member.to_owned()).or_default();
         if hand.process != process {

@@ -5,6 +5,7 @@
 //! write on the pair's status that makes every older operator's write in flight fail (invariant 7).
 
 mod act;
+mod addresses;
 mod faultpoint;
 mod hands;
 mod observe;
@@ -75,6 +76,8 @@ struct Memory {
     told: Option<Instant>,
     unpublished_move: bool,
     clones: Attempts,
+    /// Since when a member's Service should lead elsewhere.
+    addresses: HashMap<String, Instant>,
     /// From the first sign of trouble to the slice, of a move whose status doesn't say so yet.
     gap: Option<Duration>,
     surprises: u32,
@@ -177,6 +180,9 @@ impl Runner {
         let record = self.record();
         self.aim(&record);
         let seen = self.observe(&record);
+        for (name, facts) in seen.members.iter().filter_map(|(n, m)| Some((n, m.answer()?))) {
+            self.hands.meet(name, &facts.process);
+        }
         let now = Timestamp::now();
         let mut decision = decide(&record, &self.settings, &seen, now);
         self.note_trouble(&record, &seen, &decision);
@@ -189,6 +195,7 @@ impl Runner {
             }
         };
         self.report(&seen, &decision, next).await;
+        self.lead_to_members(&record, &seen).await;
         if next == Next::Tick {
             self.warm(&seen).await;
         }
@@ -197,8 +204,7 @@ impl Runner {
 
     /// At rest the command sessions are made ready, so that a failover needs no login.
     async fn warm(&mut self, seen: &Observation) {
-        for (name, facts) in seen.members.iter().filter_map(|(n, m)| Some((n, m.answer()?))) {
-            self.hands.meet(name, &facts.process);
+        for name in seen.members.iter().filter(|(_, m)| m.answer().is_some()).map(|(n, _)| n) {
             self.hands.warm(name).await;
             if let (Some(id), Some(prober)) = (self.hands.id(name), self.probers.get(name)) {
                 prober.keep(id);

@@ -119,7 +119,7 @@ fn requests(pair: &ShardPair) -> Requests {
     }
 }
 
-fn ended(pod: &Pod) -> bool {
+pub(super) fn ended(pod: &Pod) -> bool {
     pod.status.as_ref().and_then(|s| s.phase.as_deref()).is_some_and(|p| p == "Failed" || p == "Succeeded")
 }
 

@@ -19,7 +19,7 @@ use crate::manifests;
 use crate::pair::record::{MoveKind, Record};
 
 /// No write that a move waits for takes longer.
-const CALL: Duration = Duration::from_millis(1_500);
+pub(super) const CALL: Duration = Duration::from_millis(1_500);
 
 /// Is the cluster managed by this installation? (`status.manager`, see `controller::cluster`.)
 pub(in crate::controller) fn ours(cluster: &ShardCluster, identity: &str) -> bool {

@@ -1,0 +1,13 @@
+//! A small world in which the real decisions are carried out: servers that replicate, wait and die as MySQL was seen to,
+//! and the commands in the order in which the operator sends them.
+//!
+//! Pure: no IO, no clock, no chance but a seed. Two users: the model checker in `tests/pure/model`, which tries every
+//! interleaving of a few events, and the seeded simulation, which tries long random lives; docs/verification.md says what
+//! each covers. It is part of the library and of the shipped binary (`shardpair simulate`), since it is small, needs nothing
+//! that isn't there anyway, and lets anybody replay a seed with the very decisions that run in their cluster.
+
+pub mod facts;
+pub mod script;
+pub mod server;
+pub mod set;
+pub mod verb;

@@ -1,0 +1,145 @@
+//! The commands that the operator sends, and what they do to a server: `mysql::{role, replication, clone}` in small, with
+//! the same refusals.
+
+use super::server::{Receiver, Server};
+use super::set::Set;
+
+/// One command to one server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// `STOP REPLICA IO_THREAD`
+    StopReceiver,
+    /// `START REPLICA SQL_THREAD`
+    StartApplier,
+    /// Both threads are stopped, if all that was received is applied.
+    StopDrained,
+    /// Does its next connection acknowledge? A receiver that runs otherwise is stopped.
+    SetAcker(bool),
+    /// Commits wait for an acknowledgement from here on.
+    RequireAcks,
+    /// Commits wait no longer; those that wait are answered with OK.
+    RelaxAcks,
+    /// Writable, and clients are let in.
+    Open,
+    /// No new writes; refused while a commit waits.
+    CloseWrites,
+    /// Read-only, readable; hangs and is given up while a commit waits.
+    ReadOnly,
+    /// The source side off; refused while a commit waits.
+    SourceOff,
+    /// Where to replicate from. Another source than before: only when drained, and the relay log goes.
+    ChangeSource(u8),
+    /// `START REPLICA IO_THREAD`
+    StartReceiver,
+    /// The mark of a rebuild.
+    Mark,
+    /// The inverse of a tail, and the mark that says so, in one commit; nothing where the mark is.
+    Undo(Set, u16),
+    /// The binary logs and GTID sets are forgotten, unless they are these already.
+    ForgetGtids(Set),
+    /// The GTID sets are these.
+    SetGtids(Set),
+    /// The mark of a rewind is taken away, if the rows are the primary's.
+    Compared,
+    /// CLONE begins; refused without the mark.
+    BeginClone(u8),
+    /// A clean end; refused to a source.
+    ShutDown,
+    /// Application sessions end.
+    EndSessions,
+}
+
+/// Why a command had no effect.
+pub type Refused = &'static str;
+
+impl Server {
+    /// Carries the command out; what clients are answered OK by it.
+    pub fn obey(&mut self, verb: Verb) -> Result<Set, Refused> {
+        match verb {
+            Verb::StopReceiver => self.receiver = Receiver::Off,
+            Verb::StartApplier => (self.applier, self.applier_error) = (true, false),
+            Verb::StopDrained => return self.stop_drained(),
+            Verb::SetAcker(acker) => {
+                if acker != self.acker {
+                    self.receiver = Receiver::Off;
+                }
+                self.acker = acker;
+            }
+            Verb::RequireAcks => {
+                if !self.acks {
+                    self.wait_count = 1;
+                }
+                self.acks = true;
+            }
+            Verb::RelaxAcks => return Ok(self.release()),
+            Verb::Open => (self.read_only, self.offline) = (false, false),
+            Verb::CloseWrites | Verb::ReadOnly if !self.pending.is_empty() && !self.read_only => return Err("a commit waits; open as before"),
+            Verb::CloseWrites => self.read_only = true,
+            Verb::ReadOnly => (self.read_only, self.offline) = (true, false),
+            Verb::SourceOff if self.acks && !self.pending.is_empty() => return Err("a commit waits"),
+            Verb::SourceOff => self.acks = false,
+            Verb::ChangeSource(source) => return self.change_source(source),
+            Verb::StartReceiver => {
+                if self.receiver == Receiver::Off {
+                    self.receiver = Receiver::Connecting;
+                }
+            }
+            Verb::Mark if !self.pending.is_empty() => return Err("a commit waits"),
+            Verb::Mark => self.marked = true,
+            Verb::Undo(tail, mark) => {
+                if self.rewound != Some(mark) {
+                    (self.undone, self.rewound) = (self.undone.union(tail), Some(mark));
+                }
+            }
+            Verb::ForgetGtids(keep) => {
+                if self.executed != keep {
+                    self.executed = Set::EMPTY;
+                }
+            }
+            Verb::SetGtids(keep) => (self.executed, self.purged, self.undone) = (keep, keep, self.undone.and(keep)),
+            Verb::Compared if !self.undone.and(self.executed).is_empty() => return Err("the rows differ"),
+            Verb::Compared => self.rewound = None,
+            Verb::BeginClone(_) if !self.marked => return Err("no marker"),
+            Verb::BeginClone(donor) => {
+                (self.receiver, self.applier) = (Receiver::Off, false);
+                self.cloning = Some(donor);
+            }
+            Verb::ShutDown if self.acks => return Err("it is a semi-sync source"),
+            Verb::ShutDown => self.die(),
+            Verb::EndSessions => {}
+        }
+        Ok(Set::EMPTY)
+    }
+
+    fn stop_drained(&mut self) -> Result<Set, Refused> {
+        self.receiver = Receiver::Off;
+        if self.source.is_some() && !self.undrained().is_empty() {
+            return Err("received transactions aren't applied");
+        }
+        self.applier = false;
+        Ok(Set::EMPTY)
+    }
+
+    fn change_source(&mut self, source: u8) -> Result<Set, Refused> {
+        if self.source == Some(source) {
+            return Ok(Set::EMPTY);
+        }
+        self.stop_drained()?;
+        self.drop_relay_log(source);
+        Ok(Set::EMPTY)
+    }
+
+    /// CHANGE with both threads stopped deletes the relay log, whatever it holds.
+    pub fn drop_relay_log(&mut self, source: u8) {
+        (self.source, self.met, self.acknowledges) = (Some(source), None, false);
+        (self.received, self.unsynced) = (Set::EMPTY, Set::EMPTY);
+    }
+
+    /// `rpl_semi_sync_source_enabled=OFF` answers all that waits with OK.
+    pub fn release(&mut self) -> Set {
+        let released = std::mem::take(&mut self.pending);
+        self.executed = self.executed.union(released);
+        self.acks = false;
+        released
+    }
+}
