@@ -52,6 +52,8 @@ pub fn facts(member: u8, server: &Server, around: &Around, log: &Log) -> Facts {
         offline_mode: server.offline,
         executed: log.gtids(server.executed),
         purged: log.gtids(server.purged),
+        filters: 0,
+        foreign_channels: 0,
         source: SourceSide {
             enabled: server.acks,
             on: server.acks,
