@@ -248,7 +248,6 @@ impl Client {
         let Ok((shard, _)) = self.shard(At::Shard(shard)) else { return false };
         let Some(slot) = self.slot(&shard, Member::Standby, true) else { return true };
         let (pool, number) = slot.pool();
-        let nothing = |_: &mut Conn| -> Work<'_, ()> { Box::pin(std::future::ready(Ok(()))) };
         match self.attempt(&pool, Begin::Read(Some((executed, Duration::from_millis(50)))), &nothing).await {
             Ok(()) => true,
             Err((_, Error::Other(error))) if error.is::<Behind>() => false,
@@ -380,6 +379,10 @@ async fn follow(router: Arc<Router>, pools: Arc<Pools>, places: Places) {
         pools.keep(&named, &changed);
         last = next;
     }
+}
+
+fn nothing(_: &mut Conn) -> Work<'_, ()> {
+    Box::pin(std::future::ready(Ok(())))
 }
 
 /// What comes before the work.

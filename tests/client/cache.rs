@@ -47,8 +47,7 @@ async fn in_use(cache: &Cache, client: &Client) {
 
 fn read_row(client: &Client, id: u32) -> Load<'_> {
     Box::pin(async move {
-        let work = move |conn: &mut Conn| -> Work<'_, Option<u32>> { row(conn, id) };
-        Ok(client.read(At::Shard(0), Freshness::Latest, work).await?.map(|n| n.to_string().into_bytes()))
+        Ok(client.read(At::Shard(0), Freshness::Latest, move |conn| row(conn, id)).await?.map(|n| n.to_string().into_bytes()))
     })
 }
 
@@ -62,8 +61,7 @@ async fn load(cache: &Cache, client: &Client, key: &str, id: u32) -> Result<Opti
 }
 
 async fn set(cache: &Cache, key: &str, id: u32, n: u32) -> Result<(), CallError> {
-    let write = move |conn: &mut Conn| -> Work<'_, ()> { update(conn, id, n) };
-    cache.idempotent(At::Shard(0), &[key], write).await
+    cache.idempotent(At::Shard(0), &[key], move |conn| update(conn, id, n)).await
 }
 
 fn update(conn: &mut Conn, id: u32, n: u32) -> Work<'_, ()> {
@@ -141,8 +139,7 @@ async fn a_writer_that_dies_is_ended_by_another_process() {
     let task = tokio::spawn({
         let dying = dying.clone();
         async move {
-            let hanging = |conn: &mut Conn| -> Work<'_, ()> { Box::pin(async move { conn.query_drop("DO SLEEP(30)").await }) };
-            dying.transaction(At::Shard(0), &["row"], hanging).await
+            dying.transaction(At::Shard(0), &["row"], |conn| Box::pin(async move { conn.query_drop("DO SLEEP(30)").await })).await
         }
     });
     eventually("it has begun", async || dying.sample("row", Duration::ZERO, || read_row(&client, 1)).await == Ok(None)).await;
@@ -173,8 +170,7 @@ async fn with_reads_from_the_standby_a_key_is_cached_again_when_the_standby_has_
     in_use(&cache, &client).await;
     let from_standby = || -> Load<'_> {
         Box::pin(async {
-            let work = |conn: &mut Conn| -> Work<'_, Option<u32>> { row(conn, 1) };
-            Ok(client.read(At::Shard(0), Freshness::Any, work).await?.map(|n| n.to_string().into_bytes()))
+            Ok(client.read(At::Shard(0), Freshness::Any, |conn| row(conn, 1)).await?.map(|n| n.to_string().into_bytes()))
         })
     };
     replication::stop_applier(&mut on_b, SOON).await.expect("a standby that falls behind");

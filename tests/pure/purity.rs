@@ -22,11 +22,8 @@ const PURE: &[&str] = &[
     "plugin/view.rs",
     "pair/report.rs",
     "pair/decide",
-<<<<<<< HEAD
     "client/ids/grant.rs",
-=======
     "simulation",
->>>>>>> main
     "expansion/facts.rs",
     "expansion/step.rs",
     "expansion/report.rs",
