@@ -4,13 +4,12 @@
 //! Every key carries the `run_id` of the Redis process. One that restarted from an old file, or a replica that took over
 //! without the last deletions, is another process: what it still holds is never read.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError};
-use tokio::sync::Mutex;
 
 /// A connection and the beginning of its keys.
 #[derive(Clone)]
@@ -36,32 +35,47 @@ pub(super) struct Link {
     deadline: Duration,
     pause: Duration,
     state: Mutex<State>,
+    connecting: tokio::sync::Mutex<()>,
 }
 
 impl Link {
     pub(super) fn new(client: redis::Client, namespace: &str, deadline: Duration, pause: Duration) -> Self {
-        Self { client, namespace: namespace.to_owned(), deadline, pause, state: Mutex::default() }
+        Self { client, namespace: namespace.to_owned(), deadline, pause, state: Mutex::default(), connecting: tokio::sync::Mutex::default() }
     }
 
     /// The connection; None: Redis is away, as far as we know.
     pub(super) async fn open(&self) -> Option<Open> {
+        if let Some(known) = self.known() {
+            return known;
+        }
         // Whoever comes while another connects takes the long way rather than wait.
-        let mut state = self.state.try_lock().ok()?;
-        if let Some(open) = &state.open {
-            return Some(open.clone());
+        let _connecting = self.connecting.try_lock().ok()?;
+        if let Some(known) = self.known() {
+            return known;
         }
-        if state.retry_at.is_some_and(|at| Instant::now() < at) {
-            return None;
-        }
-        match tokio::time::timeout(self.deadline * 4, self.connect(state.number + 1)).await {
+        let number = self.state().number + 1;
+        let connected = tokio::time::timeout(self.deadline * 4, self.connect(number)).await;
+        let mut state = self.state();
+        match connected {
             Ok(Ok(open)) => {
-                state.number += 1;
-                state.problem = None;
-                state.open = Some(open.clone());
+                (state.number, state.problem, state.open) = (number, None, Some(open.clone()));
                 Some(open)
             }
             Ok(Err(error)) => self.down(&mut state, error.to_string()),
             Err(_) => self.down(&mut state, "no answer".to_owned()),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("never poisoned")
+    }
+
+    /// The connection, or that there is none for now; None: try.
+    fn known(&self) -> Option<Option<Open>> {
+        let state = self.state();
+        match &state.open {
+            Some(open) => Some(Some(open.clone())),
+            None => state.retry_at.is_some_and(|at| Instant::now() < at).then_some(None),
         }
     }
 
@@ -83,18 +97,18 @@ impl Link {
     }
 
     /// A command failed: an answer of Redis itself (out of memory) keeps the connection, anything else ends it.
-    pub(super) async fn failed(&self, open: &Open, error: &RedisError) {
+    pub(super) fn failed(&self, open: &Open, error: &RedisError) {
         if error.code().is_some() && !error.is_connection_dropped() {
             tracing::warn!(%error, "the cache refuses");
             return;
         }
-        let mut state = self.state.lock().await;
+        let mut state = self.state();
         if state.open.as_ref().is_some_and(|now| now.number == open.number) {
             self.down(&mut state, error.to_string());
         }
     }
 
-    pub(super) async fn problem(&self) -> Option<String> {
-        self.state.lock().await.problem.clone()
+    pub(super) fn problem(&self) -> Option<String> {
+        self.state().problem.clone()
     }
 }

@@ -152,8 +152,8 @@ impl Cache {
     }
 
     /// Why Redis isn't used now, if it isn't.
-    pub async fn problem(&self) -> Option<String> {
-        self.inner.link.problem().await
+    pub fn problem(&self) -> Option<String> {
+        self.inner.link.problem()
     }
 
     /// The value of `key`: from Redis, else by `load` (which reads the primary, or with `standby_reads` a standby).

@@ -61,11 +61,11 @@ fn read(stored: &[u8]) -> Option<Option<Vec<u8>>> {
 }
 
 impl Inner {
-    pub(super) async fn done<T>(&self, open: &Open, result: Result<T, RedisError>) -> Option<T> {
+    pub(super) fn done<T>(&self, open: &Open, result: Result<T, RedisError>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
-                self.link.failed(open, &error).await;
+                self.link.failed(open, &error);
                 None
             }
         }
@@ -77,7 +77,7 @@ impl Inner {
         let mut call = self.scripts.get.key(open.value(key));
         call.key(open.lease(key)).key(open.writers(key)).arg(&token).arg(self.options.lease.as_millis() as u64);
         let result = call.invoke_async::<redis::Value>(&mut open.connection.clone()).await;
-        match self.done(&open, result).await.map(answer) {
+        match self.done(&open, result).map(answer) {
             // A value that isn't of our making is not trusted: it is somebody else's key.
             Some((1, Some(stored))) => read(&stored).map_or(Found::Written, Found::Value),
             Some((2, _)) => Found::Written,
@@ -91,7 +91,7 @@ impl Inner {
     pub(super) async fn peek(&self, key: &str) -> Option<Option<Vec<u8>>> {
         let open = self.link.open().await?;
         let stored = redis::cmd("GET").arg(open.value(key)).query_async::<Option<Vec<u8>>>(&mut open.connection.clone()).await;
-        self.done(&open, stored).await.flatten().and_then(|stored| read(&stored))
+        self.done(&open, stored).flatten().and_then(|stored| read(&stored))
     }
 
     pub(super) async fn fill(&self, open: &Open, key: &str, token: &str, value: Option<&[u8]>) {
@@ -102,7 +102,7 @@ impl Inner {
         let mut call = self.scripts.fill.key(open.value(key));
         call.key(open.lease(key)).arg(token).arg(stored).arg(ms);
         let result = call.invoke_async::<u8>(&mut open.connection.clone()).await;
-        match self.done(open, result).await {
+        match self.done(open, result) {
             Some(1) => count(&self.counts.fills),
             Some(_) | None => count(&self.counts.refused_fills),
         }
@@ -119,7 +119,7 @@ impl Inner {
         let mut call = open.add(self.scripts.begin.key(open.pending()), keys);
         call.arg(token).arg(hold.as_millis() as u64).arg(keys);
         let result = call.invoke_async::<u8>(&mut open.connection.clone()).await;
-        let done = self.done(open, result).await.is_some();
+        let done = self.done(open, result).is_some();
         if !done {
             // Out of memory refuses scripts that write, and not a deletion.
             let _ = self.delete(open, keys).await;
@@ -134,7 +134,7 @@ impl Inner {
         let mut call = open.add(first, keys);
         call.arg(token).arg(keys);
         let result = call.invoke_async::<u8>(&mut open.connection.clone()).await;
-        self.done(open, result).await.is_some()
+        self.done(open, result).is_some()
     }
 
     /// With reads from standbys: the write ends when the standby has executed what the primary has now.
@@ -144,7 +144,7 @@ impl Inner {
         let mut call = self.scripts.defer.key(open.pending());
         call.key(open.after()).arg(token).arg(format!("{shard}|{executed}")).arg(keys);
         let result = call.invoke_async::<u8>(&mut open.connection.clone()).await;
-        let _ = self.done(open, result).await;
+        let _ = self.done(open, result);
     }
 
     /// Values and leases; a writer's mark stays.
@@ -154,7 +154,7 @@ impl Inner {
             return true;
         }
         let result = redis::cmd("UNLINK").arg(all).query_async::<u64>(&mut open.connection.clone()).await;
-        self.done(open, result).await.is_some()
+        self.done(open, result).is_some()
     }
 }
 

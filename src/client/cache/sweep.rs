@@ -38,7 +38,7 @@ async fn pending(inner: &Inner, open: &Open) {
     let mut call = inner.scripts.due.key(open.pending());
     call.key(open.after()).arg(AGAIN.as_millis() as u64).arg(MANY);
     let due = call.invoke_async::<Vec<String>>(&mut open.connection.clone()).await;
-    let due = inner.done(open, due).await.unwrap_or_default();
+    let due = inner.done(open, due).unwrap_or_default();
     for pair in due.as_chunks::<2>().0 {
         let [entry, after] = pair;
         let Some((token, key)) = entry.split_once('|') else { continue };
