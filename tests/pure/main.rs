@@ -6,6 +6,7 @@ mod gtid;
 mod model;
 mod invariants;
 mod splits;
+mod simulation;
 mod validation;
 mod manifests;
 mod purity;

@@ -207,7 +207,10 @@ pub(super) fn rebuilding(view: &View, name: &str, member: &Member, rebuild: &Reb
 }
 
 fn clone(view: &View, name: &str, facts: &Facts) -> Decision {
-    if let Some((done, total)) = facts.cloning {
+    let required = view.settings.durability == Durability::Required;
+    // With Required commits may begin to wait while it runs: it waits for them, and they for it.
+    let circle = required && view.primary_answer().is_some_and(|p| p.source.waiting > 0);
+    if let Some((done, total)) = facts.cloning.filter(|_| !circle) {
         return Decision::wait(Reason::Rebuilding, format!("{name}: {} of about {} MiB cloned", done >> 20, total >> 20));
     }
     let Some((donor, from)) = donor(view, name) else {
