@@ -96,10 +96,6 @@ pub fn commands(step: &Step, settings: &Settings, log: &Log) -> Vec<Command> {
             vec![Command::Nothing("a step of a split")]
         }
         Step::ClearRequest { annotation } => vec![Command::ClearRequest(annotation)],
-        // One pair that nobody splits.
-        Step::Guard { .. } | Step::RemoveGuard { .. } | Step::CloseFollower { .. } | Step::Detach { .. } | Step::Cede { .. } | Step::GiveBack { .. } => {
-            vec![Command::Nothing("a step of a split")]
-        }
     }
 }
 

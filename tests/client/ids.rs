@@ -141,7 +141,7 @@ async fn ids_are_unique_over_processes_kills_and_clock_jumps() {
 async fn ids_are_unique_when_redis_is_flushed_and_killed() {
     let mut redis = Redis::start().await;
     let port = redis.port;
-    let restarted = std::cell::RefCell::new(&mut redis);
+    let restarted = tokio::sync::Mutex::new(&mut redis);
     // `run_and_kill` only needs the address.
     let address = Redis::address_only(port);
     run_and_kill("flush", &address, 0, 12, async |kill| match kill {
@@ -150,7 +150,7 @@ async fn ids_are_unique_when_redis_is_flushed_and_killed() {
             let _: () = redis::cmd("FLUSHALL").query_async(&mut connection).await.expect("flushed");
         }
         6 => {
-            let mut redis = restarted.borrow_mut();
+            let mut redis = restarted.lock().await;
             redis.kill();
             redis.run();
             redis.answers().await;
