@@ -69,7 +69,7 @@ fn arbitrary_guards(dice: &mut Dice, world: &mut World) {
 
 #[test]
 fn no_records_and_observations_of_two_pairs_make_a_decision_break_a_law() {
-    let (begun, cases) = (number("SEED", 1), number("CASES", 30_000));
+    let (begun, cases) = (number("SEED", 1), number("CASES", 10_000));
     let templates = [World::prepared(), World::flipped()];
     let mut acting = 0;
     for seed in begun..begun + cases {
@@ -186,7 +186,7 @@ fn live(seed: u64, told: &Mutex<Vec<String>>) {
 
 #[test]
 fn no_life_of_a_split_loses_an_acknowledged_write_and_every_one_comes_to_its_end() {
-    let (begun, lives) = (number("SEED", 1), number("LIVES", 600));
+    let (begun, lives) = (number("SEED", 1), number("LIVES", 150));
     for seed in begun..begun + lives {
         let told: Arc<Mutex<Vec<String>>> = Arc::default();
         if catch_unwind(AssertUnwindSafe(|| live(seed, &told))).is_err() {
