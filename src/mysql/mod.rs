@@ -4,6 +4,7 @@
 //! member through a [`session::Session`], is idempotent, has a deadline, and verifies what it did.
 
 pub mod accounts;
+pub mod audit;
 pub mod clone;
 pub mod config;
 pub mod error;

@@ -1,5 +1,6 @@
 //! What real MySQL does with our verbs: one file a behaviour, each test with servers of its own.
 mod accounts;
+mod audit;
 mod clone;
 mod entry;
 mod facts;
