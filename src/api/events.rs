@@ -56,6 +56,20 @@ events! {
     REBUILT = "Rebuilt";
     /// ShardPair: a member is replaced by a new one.
     REPLACED = "Replaced";
+    /// ShardPair: half of the keys were handed to the other side of a split.
+    KEYS_CEDED = "KeysCeded";
+    /// ShardPair: the other side's keys were taken.
+    KEYS_TAKEN = "KeysTaken";
+    /// ShardPair: the keys were given back.
+    KEYS_GIVEN_BACK = "KeysGivenBack";
+    /// ShardPair: the keys that were handed over are here again.
+    KEYS_TAKEN_BACK = "KeysTakenBack";
+    /// ShardPair: a flip, or the way back, was undone and will be tried again.
+    FLIP_GIVEN_UP = "FlipGivenUp";
+    /// ShardPair: the link between the two sides of a split was cut for good.
+    LINK_BROKEN = "LinkBroken";
+    /// ShardPair: the link between the two sides of a split was taken away as planned.
+    LINK_DISSOLVED = "LinkDissolved";
     /// ShardPair: no safe move is left.
     NO_SAFE_MOVE = "NoSafeMove";
     /// ShardPair: the facts contradict the record; nothing is touched.

@@ -148,6 +148,7 @@ impl ShardClusterSpec {
             paused: self.paused,
             interleave_ids: self.ids.auto_increment == AutoIncrement::Interleave,
             members,
+            split: None,
         })
     }
 }

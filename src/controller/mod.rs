@@ -4,6 +4,7 @@ pub mod cluster;
 mod foreign;
 pub mod expansion;
 pub mod leader;
+pub mod members;
 pub mod metrics;
 pub mod operator;
 pub mod pair;

@@ -67,6 +67,7 @@ pub async fn run(options: Options) -> Result<(), Failed> {
         client: client.clone(),
         fast: fast.clone(),
         stores,
+        members: Default::default(),
         leadership: leadership.clone(),
         metrics: metrics.clone(),
         recorder: Recorder::new(client.clone(), Reporter { controller: "shardpair".into(), instance: Some(options.identity.clone()) }),

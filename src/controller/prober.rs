@@ -41,6 +41,8 @@ pub struct Target {
     pub credentials: Credentials,
     /// Write the heartbeat row with this epoch: the member is the open primary.
     pub beat: Option<i64>,
+    /// What is asked of it, and whose heartbeat row is written.
+    pub asked: facts::Asked,
 }
 
 impl Target {
@@ -238,7 +240,7 @@ impl Shared {
 fn differs(old: &Facts, new: &Facts) -> bool {
     let still = |f: &Facts| {
         let c = f.channel.as_ref();
-        (f.process.clone(), f.super_read_only, f.offline_mode, f.source.enabled, f.source.clients, f.rebuild_marker, f.rewound, f.cloning.is_some(), f.replica_enabled, f.events_disabled, c.map(|c| (c.receiver, c.applier_running, c.applier_error.clone())))
+        (f.process.clone(), f.super_read_only, f.offline_mode, f.source.enabled, f.source.clients, f.rebuild_marker, f.rewound, f.cloning.is_some(), f.replica_enabled, f.events_disabled, f.guard.clone(), c.map(|c| (c.receiver, c.applier_running, c.applier_error.clone())))
     };
     still(old) != still(new)
 }
@@ -284,9 +286,10 @@ async fn converse(shared: &Shared, aim: &Target, failures: &mut u32) -> Result<(
     target.mark_unchanged();
     loop {
         shared.with(|state| state.asked = Some(Instant::now()));
+        let asked = target.borrow().asked;
         let seen = tokio::select! {
             error = &mut broken => return Err(error),
-            seen = facts::read(&mut asking, GIVE_UP) => seen?,
+            seen = facts::ask(&mut asking, asked, GIVE_UP) => seen?,
         };
         *failures = 0;
         shared.answered(seen);
@@ -339,7 +342,7 @@ async fn beat(shared: Arc<Shared>) {
             shared.with(|state| state.beat_session = session.as_ref().map(|(s, _)| s.id()));
         }
         if let Some((session, _)) = &mut session {
-            write_beat(&shared, session, epoch, &mut target).await;
+            write_beat(&shared, session, (aim.asked.row, epoch), &mut target).await;
         } else {
             shared.with(|state| state.beat_since = None);
         }
@@ -347,13 +350,13 @@ async fn beat(shared: Arc<Shared>) {
     }
 }
 
-async fn write_beat(shared: &Shared, session: &mut Session, epoch: i64, target: &mut watch::Receiver<Target>) {
+async fn write_beat(shared: &Shared, session: &mut Session, (row, epoch): (u16, i64), target: &mut watch::Receiver<Target>) {
     shared.with(|state| {
         state.beat_since = Some(Instant::now());
         state.beat_held = false;
     });
     let written = tokio::select! {
-        written = heartbeat::beat(session, epoch, BEAT) => written,
+        written = heartbeat::beat(session, row, epoch, BEAT) => written,
         // Another pod, or no longer the primary: this write is nobody's concern any more.
         () = moved_away(target) => Outcome::ReadOnly,
     };

@@ -12,7 +12,8 @@ use std::time::Duration;
 use super::error::Error;
 use super::gtid::GtidSet;
 use super::session::{Row, Session};
-use crate::pair::facts::{Channel, Facts, ReceiverState, SourceSide};
+use super::guard;
+use crate::pair::facts::{Channel, Facts, GuardSeen, ReceiverState, SourceSide};
 
 /// The account whose existence marks a member whose data is to be replaced by a clone.
 pub const REBUILD_MARKER: &str = "shardpair_rebuild";
@@ -49,16 +50,39 @@ LEFT JOIN performance_schema.replication_connection_status s ON s.channel_name='
 LEFT JOIN performance_schema.replication_applier_status a ON a.channel_name=''
 LEFT JOIN performance_schema.replication_applier_status_by_coordinator w ON w.channel_name=''";
 
-const HEARTBEAT: &str = ", (SELECT epoch FROM shardpair.heartbeat WHERE id=1) AS epoch,
-  (SELECT timestampdiff(second, at, now(6)) FROM shardpair.heartbeat WHERE id=1) AS lag_seconds,
+const HEARTBEAT: &str = ", (SELECT epoch FROM shardpair.heartbeat WHERE id={row}) AS epoch,
+  (SELECT timestampdiff(second, at, now(6)) FROM shardpair.heartbeat WHERE id={lag}) AS lag_seconds,
   (SELECT epoch FROM shardpair.heartbeat WHERE id=2) AS rewound";
+
+/// What is asked beside what every member can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The heartbeat row of the member's pair: whose epoch is told.
+    pub row: u16,
+    /// The heartbeat row that tells the lag: another pair's, where the member's pair follows that.
+    pub lag: u16,
+    /// Also the guard of a split.
+    pub guard: bool,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self { row: 1, lag: 1, guard: false }
+    }
+}
 
 /// No such database, no such table: not provisioned yet, or in the middle of a clone.
 const NO_SCHEMA: [u16; 2] = [1049, 1146];
 
-/// Everything that the member says of itself now.
+/// Everything that the member says of itself now, of a pair whose heartbeat has the first row.
 pub async fn read(session: &mut Session, deadline: Duration) -> Result<Facts, Error> {
-    let rows = match session.rows(&FACTS.replace("{heartbeat}", HEARTBEAT), deadline).await {
+    ask(session, Asked::default(), deadline).await
+}
+
+/// Everything that the member says of itself now.
+pub async fn ask(session: &mut Session, asked: Asked, deadline: Duration) -> Result<Facts, Error> {
+    let heartbeat = HEARTBEAT.replace("{row}", &asked.row.to_string()).replace("{lag}", &asked.lag.to_string());
+    let rows = match session.rows(&FACTS.replace("{heartbeat}", &heartbeat), deadline).await {
         Err(error) if error.code().is_some_and(|code| NO_SCHEMA.contains(&code)) => {
             session.rows(&FACTS.replace("{heartbeat}", ""), deadline).await?
         }
@@ -68,6 +92,14 @@ pub async fn read(session: &mut Session, deadline: Duration) -> Result<Facts, Er
     let mut facts = parse(session.member(), &row)?;
     if !facts.super_read_only && facts.source.waiting == 0 {
         facts.events_disabled = events_disabled(session, deadline).await?;
+    }
+    if asked.guard {
+        facts.guard = guard::read(session).await?.map(|g| GuardSeen {
+            hash: g.hash,
+            owned: g.owned,
+            ddl_revoked: g.ddl_revoked,
+            unsharded_refused: g.unsharded_refused,
+        });
     }
     Ok(facts)
 }
@@ -106,6 +138,7 @@ fn parse(member: &str, row: &Row) -> Result<Facts, Error> {
         rebuild_marker: number("marker") > 0,
         epoch: row.get("epoch").and_then(|v| v.parse().ok()),
         lag_seconds: row.get("lag_seconds").and_then(|v| v.parse().ok()),
+        guard: None,
         cloning: cloning(row),
         filters: number("filters"),
         foreign_channels: number("foreign_channels"),

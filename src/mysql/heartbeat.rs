@@ -41,14 +41,14 @@ pub async fn create_schema(session: &mut Session, deadline: Duration) -> Result<
     refuse_waiting(session, "creating the heartbeat table", deadline).await?;
     session.exec("CREATE DATABASE IF NOT EXISTS shardpair", deadline).await?;
     let sql = "CREATE TABLE IF NOT EXISTS shardpair.heartbeat
-               (id TINYINT PRIMARY KEY, epoch BIGINT NOT NULL, at TIMESTAMP(6) NOT NULL) ENGINE=InnoDB";
+               (id SMALLINT UNSIGNED PRIMARY KEY, epoch BIGINT NOT NULL, at TIMESTAMP(6) NOT NULL) ENGINE=InnoDB";
     session.exec(sql, deadline).await
 }
 
-/// Writes the row.
-pub async fn beat(session: &mut Session, epoch: i64, deadline: Duration) -> Outcome {
+/// Writes the pair's row. Each pair has its own: the rows of two linked primaries would otherwise go around.
+pub async fn beat(session: &mut Session, row: u16, epoch: i64, deadline: Duration) -> Outcome {
     let sql = format!(
-        "INSERT INTO shardpair.heartbeat (id, epoch, at) VALUES (1, {epoch}, now(6)) AS new \
+        "INSERT INTO shardpair.heartbeat (id, epoch, at) VALUES ({row}, {epoch}, now(6)) AS new \
          ON DUPLICATE KEY UPDATE epoch=new.epoch, at=new.at"
     );
     match session.exec(&sql, deadline).await {

@@ -177,9 +177,10 @@ pub async fn attach(session: &mut Session, source: &Source, replication: &Creden
     connect(session, source, replication, true, deadline).await
 }
 
-/// Makes this member, an open primary, follow its standby idly, without acknowledging: the reverse channel.
+/// Makes this member replicate without acknowledging: an open primary from its standby (the reverse channel) or from the
+/// other side of a split, and a primary that follows another pair. Refused while a commit is stuck here.
 pub async fn follow(session: &mut Session, source: &Source, replication: &Credentials, deadline: Duration) -> Result<(), Error> {
-    refuse_waiting(session, "following the standby", deadline).await?;
+    refuse_stuck(session, "following without acknowledging", deadline).await?;
     connect(session, source, replication, false, deadline).await
 }
 
@@ -240,6 +241,26 @@ pub async fn detach(session: &mut Session, deadline: Duration) -> Result<(), Err
     }
 }
 
+/// Forgets the channel, as [`detach`] does, but waits for the applier first. Without `drain` also what was received and
+/// can't be applied is dropped: only where another pair is the owner of all that came.
+pub async fn forget(session: &mut Session, drain: bool, timeout: Duration, deadline: Duration) -> Result<(), Error> {
+    stop_receiver(session, deadline).await?;
+    let seen = state(session, deadline).await?;
+    if drain && seen.source.is_some() {
+        if !seen.undrained().is_empty() && !seen.applier_running {
+            start_applier(session, deadline).await?;
+        }
+        wait_executed(session, &seen.received, timeout).await?;
+        return detach(session, deadline).await;
+    }
+    stop_applier(session, deadline).await?;
+    session.exec("RESET REPLICA ALL", deadline).await?;
+    match state(session, deadline).await?.source {
+        None => Ok(()),
+        Some(source) => Err(not_seen(session, "forgetting a channel", format!("source {source:?}"))),
+    }
+}
+
 fn not_drained(session: &Session, seen: &ChannelState) -> Result<(), Error> {
     let missing = seen.undrained();
     if missing.is_empty() { Ok(()) } else { Err(Error::NotDrained { member: session.member().to_owned(), missing }) }
@@ -248,6 +269,14 @@ fn not_drained(session: &Session, seen: &ChannelState) -> Result<(), Error> {
 /// Refuses what would release waiting commits as if they had been acknowledged, or dead-lock behind them.
 pub(super) async fn refuse_waiting(session: &mut Session, doing: &str, deadline: Duration) -> Result<(), Error> {
     match commits_waiting(session, deadline).await? {
+        0 => Ok(()),
+        waiting => Err(Error::CommitsWait { member: session.member().to_owned(), doing: doing.to_owned(), waiting }),
+    }
+}
+
+/// Refuses what would hang behind a commit whose acknowledgement doesn't come; those that wait a moment are no hindrance.
+async fn refuse_stuck(session: &mut Session, doing: &str, deadline: Duration) -> Result<(), Error> {
+    match super::sessions::commits_stuck(session, deadline).await? {
         0 => Ok(()),
         waiting => Err(Error::CommitsWait { member: session.member().to_owned(), doing: doing.to_owned(), waiting }),
     }

@@ -87,6 +87,15 @@ pub async fn become_standby(session: &mut Session, deadline: Duration) -> Result
     verify(session, "becoming standby", "1 1 0 _ OFF 0", deadline).await
 }
 
+/// Makes the member the primary of a pair that follows another: read-only, without events, readable; its source side and
+/// its channel stay as they are. Given up after `budget` if a commit holds it up.
+pub async fn become_follower(session: &mut Session, budget: Duration, deadline: Duration) -> Result<(), Error> {
+    close_writes(session, budget).await?;
+    session.exec("SET GLOBAL event_scheduler=OFF", deadline).await?;
+    session.exec("SET GLOBAL offline_mode=OFF", deadline).await?;
+    verify(session, "becoming a follower", "1 1 _ _ OFF 0", deadline).await
+}
+
 /// Ends the process cleanly: of a standby only, whose source side is off. Returns when nothing listens there any more.
 pub async fn shut_down(session: &mut Session, deadline: Duration) -> Result<(), Error> {
     if source_enabled(session, deadline).await? {

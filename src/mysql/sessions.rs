@@ -36,6 +36,14 @@ pub async fn commits_waiting(session: &mut Session, deadline: Duration) -> Resul
     Ok(list.iter().filter(waits).count() as u32)
 }
 
+/// Those of them that have waited for a second at least.
+pub async fn commits_stuck(session: &mut Session, deadline: Duration) -> Result<u32, Error> {
+    let list = processlist(session, deadline).await?;
+    let long = |row: &Row| column(row, "Time").parse::<u64>().is_ok_and(|seconds| seconds >= 1);
+    let waits = |row: &&Row| column(row, "State").starts_with(ACK_WAIT) && column(row, "User") != "system user" && long(row);
+    Ok(list.iter().filter(waits).count() as u32)
+}
+
 /// The lock that session `id` waits for (FLUSH TABLES WITH READ LOCK, LOCK INSTANCE FOR BACKUP, a table's), in MySQL's
 /// words; None: it waits for none, or is gone. A wait for an acknowledgement or for the disk is no lock.
 pub async fn waits_for_lock(session: &mut Session, id: u32, deadline: Duration) -> Result<Option<String>, Error> {

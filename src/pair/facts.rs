@@ -3,8 +3,9 @@
 //! Pure. `controller::prober` and `controller::pair` fill these in, `decide` reads them, nobody else does. A member that
 //! can't be reached is not a dead member: `Contact` says what is known, and the age of the last answer goes with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::record::Record;
 use crate::mysql::gtid::GtidSet;
 
 /// State of a member's receiver (MySQL's replication I/O thread).
@@ -90,6 +91,8 @@ pub struct Facts {
     pub epoch: Option<i64>,
     /// Seconds since the heartbeat row that this member has applied last was written; None: no row yet.
     pub lag_seconds: Option<i64>,
+    /// The guard of a split as it is here; asked only during a split.
+    pub guard: Option<GuardSeen>,
     /// A CLONE runs on this member now, in any session: (bytes done, bytes estimated).
     pub cloning: Option<(u64, u64)>,
     /// The mark of a rewind is on this member: the inverse of the tail that this epoch recorded is committed here.
@@ -98,6 +101,19 @@ pub struct Facts {
     pub filters: u32,
     /// Replication channels beside the default one.
     pub foreign_channels: u32,
+}
+
+/// A guard as a member has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuardSeen {
+    /// Names the guard.
+    pub hash: String,
+    /// Key classes that the member accepts.
+    pub owned: BTreeSet<u32>,
+    /// The application may not change its tables.
+    pub ddl_revoked: bool,
+    /// The application may not write Reference and Local tables.
+    pub unsharded_refused: bool,
 }
 
 impl Facts {
@@ -228,6 +244,20 @@ pub struct Observation {
     pub unprovisioned: bool,
     /// The next free member name of the cluster, for a replacement.
     pub next_member: String,
+    /// The pair of the other side of a split; None: no split, or not seen yet.
+    pub other: Option<Other>,
+}
+
+/// The other pair of a split. Its record comes from a watch: it may be older than what its own runner knows, so whatever
+/// follows from it must be true of all later records too, or be checked by a write or by the members themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Other {
+    /// Its name.
+    pub name: String,
+    /// Its record.
+    pub record: Record,
+    /// The members that its record names.
+    pub members: BTreeMap<String, Member>,
 }
 
 impl Member {

@@ -99,5 +99,18 @@ pub fn guide(reason: Reason) -> (Class, &'static str) {
         Reason::Replacing => (Work, "Nothing; delete the old member's volume when you are sure that you don't need it."),
         Reason::RestartingHung => (Work, "Nothing; look at the node's disk and memory afterwards."),
         Reason::Upkeep => (Work, "Nothing."),
+        Reason::Following => (Rest, "Nothing: it takes its keys when the plan goes on to Flipped."),
+        Reason::AwaitingParent => (Wait, "Nothing at first; if it lasts, look at the parent pair: its primary must be open."),
+        Reason::AwaitingChild => (Wait, "Nothing: the child is cloned and catches up; if it lasts, look at the child pair."),
+        Reason::PlacingGuards => (Wait, "Nothing at first; if it lasts, the message names the table: end the transaction that stays open on it."),
+        Reason::Linking => (Wait, "Nothing at first; if it lasts, the message has the error of the applier: repair the row, or go on to Dissolved."),
+        Reason::LinkBroken => (Work, "Nothing: the plan goes forward. Rolling this shard back is not possible any more."),
+        Reason::Flipping => (Wait, "Nothing at first; if it lasts, the message says what the flip needs."),
+        Reason::FlipGivenUp => (Wait, "End the long transaction that the log names, or wait: it is tried again at growing distances."),
+        Reason::Taking => (Work, "Nothing."),
+        Reason::GivingBack => (Work, "Nothing."),
+        Reason::TakenBack => (Work, "Nothing."),
+        Reason::Dissolving => (Wait, "Nothing at first; if it lasts, bring the standbys of both pairs back: only then the link is proven gone."),
+        Reason::ReleasingStandby => (Work, "Nothing; until the flip there is no second copy. With `durability: Required` use `standbys: Before`."),
     }
 }

@@ -8,7 +8,7 @@ use crate::api::conditions::{AVAILABLE, READY, REDUNDANT, Said, Status};
 use crate::api::{events, names};
 use crate::pair::decide::{View, judge_primary, open, promotable, serving};
 use crate::pair::facts::Observation;
-use crate::pair::record::{Member, Mode, MoveKind, Record};
+use crate::pair::record::{Cut, Member, Mode, MoveKind, Record};
 use crate::pair::settings::Settings;
 use crate::pair::step::{Decision, Reason};
 
@@ -38,7 +38,9 @@ impl Told {
 /// Ready, Available, Redundant.
 pub fn conditions(record: &Record, settings: &Settings, seen: &Observation, decision: &Decision, now: Timestamp) -> Vec<Said> {
     let view = View { record, settings, seen, now };
-    let writes = view.primary_answer().is_some_and(open)
+    let follows = record.follows.is_some();
+    // The keys of a pair that follows another are served there; its own primary need only be in its place.
+    let writes = view.primary_answer().is_some_and(|p| open(p) || follows)
         && record.transition.is_none()
         && matches!(judge_primary(&view), crate::pair::decide::Verdict::Alive)
         && !stalled(&view);
@@ -49,7 +51,7 @@ pub fn conditions(record: &Record, settings: &Settings, seen: &Observation, deci
         (false, reason) => (reason.as_str(), decision.note.message.clone()),
     };
     let (reason, message) = why(writes);
-    let available = Said::new(AVAILABLE, writes, if writes { "PrimaryOpen" } else { reason }, message);
+    let available = Said::new(AVAILABLE, writes, if !writes { reason } else if follows { Reason::Following.as_str() } else { "PrimaryOpen" }, message);
     let (reason, message) = match &redundant {
         Ok(()) => (Reason::InSync.as_str(), String::new()),
         Err(_) if record.mode == Mode::Solo && decision.note.reason != Reason::InSync => why(false),
@@ -109,9 +111,37 @@ pub fn changes(old: &Record, new: &Record) -> Vec<Told> {
     if let (Some(r), None, None) = (&old.rewind, &new.rewind, &new.rebuild) {
         told.push(Told::new(false, events::REWOUND, format!("the tail of {} is undone, its rows are those of {}", r.member, new.primary)));
     }
-    if old.standby != new.standby && old.primary == new.primary {
+    told.extend(split(old, new));
+    if old.standby != new.standby && old.primary == new.primary && new.standby.is_some() {
         let (gone, come) = (old.standby.as_deref().unwrap_or(""), new.standby.as_deref().unwrap_or(""));
         told.push(Told::new(false, events::REPLACED, format!("{come} takes the place of {gone}, whose volume is kept")));
+    }
+    told
+}
+
+/// What a changed record says of a split.
+fn split(old: &Record, new: &Record) -> Vec<Told> {
+    let mut told = Vec::new();
+    match (&old.ceded, &new.ceded) {
+        (None, Some(c)) => told.push(Told::new(false, events::KEYS_CEDED, format!("half of the keys are {}'s from here on", c.pair))),
+        (Some(c), None) if new.severed.is_none() && old.severed.is_none() => told.push(Told::new(false, events::KEYS_TAKEN_BACK, format!("{} gave the keys back", c.pair))),
+        _ => {}
+    }
+    match (&old.follows, &new.follows) {
+        (Some(f), None) => told.push(Told::new(false, events::KEYS_TAKEN, format!("{} opens for the keys that {} ceded", new.primary, f.pair))),
+        (None, Some(f)) => told.push(Told::new(false, events::KEYS_GIVEN_BACK, format!("{} follows {} again", new.primary, f.pair))),
+        _ => {}
+    }
+    if let (None, Some(s)) = (&old.severed, &new.severed) {
+        let (warning, reason) = match s.reason {
+            Cut::LinkBroken => (true, events::LINK_BROKEN),
+            Cut::Dissolved => (false, events::LINK_DISSOLVED),
+        };
+        told.push(Told::new(warning, reason, format!("the link to {} has ended: no way back from here on", s.pair)));
+    }
+    let given_up = |r: &Record| r.flip.as_ref().map_or(0, |f| f.given_up);
+    if given_up(new) > given_up(old) {
+        told.push(Told::new(true, events::FLIP_GIVEN_UP, format!("try {} was undone; tried again later", given_up(new))));
     }
     told
 }
@@ -150,7 +180,7 @@ pub fn roles(record: &Record, settings: &Settings, seen: &Observation, now: Time
     if !record.provisioned() {
         return roles;
     }
-    let fills = record.transition.is_none() && view.primary_answer().is_some_and(open);
+    let fills = record.transition.is_none() && view.primary_answer().is_some_and(|p| open(p) || record.follows.is_some());
     roles.insert(record.primary.clone(), (names::ROLE_PRIMARY, fills));
     if let Some(standby) = &record.standby {
         let fills = view.standby_answer().is_some_and(|facts| serving(&view, facts));

@@ -1,5 +1,9 @@
 //! The user's choices that the pair protocol depends on, already parsed and checked. Pure.
 
+use super::split::SplitUntil;
+use crate::api::expansion::Standbys;
+use crate::api::pair::SplitRole;
+
 /// What to do without a standby.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -37,6 +41,36 @@ pub struct Settings {
     pub interleave_ids: bool,
     /// The members that the pair's spec names, in order.
     pub members: Vec<String>,
+    /// What an ExpansionPlan asks.
+    pub split: Option<SplitWanted>,
+}
+
+/// What an ExpansionPlan asks of the pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SplitWanted {
+    /// This pair's name.
+    pub name: String,
+    /// Which side it is.
+    pub role: SplitRole,
+    /// The pair of the other side.
+    pub other: String,
+    /// How far to go.
+    pub until: SplitUntil,
+    /// When the child gets its standby.
+    pub standbys: Standbys,
+    /// What the guard has to be; Err: why there can be none.
+    pub guard: Result<GuardWanted, String>,
+}
+
+/// What is to be seen of the guard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardWanted {
+    /// Names the guard.
+    pub hash: String,
+    /// The class that stays with the parent.
+    pub stays: u32,
+    /// The class that moves to the child.
+    pub moves: u32,
 }
 
 impl Default for Settings {
@@ -50,6 +84,7 @@ impl Default for Settings {
             paused: false,
             interleave_ids: true,
             members: Vec::new(),
+            split: None,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Pure. `decide` makes a [`Decision`], `act` carries its steps out in order and stops at the first surprise. A reason
 //! becomes the condition's reason, the event's reason and the metric's label: add new ones to [`Reason`].
 
+use std::collections::BTreeSet;
+
 use crate::mysql::gtid::GtidSet;
 use crate::pair::record::Record;
 
@@ -17,7 +19,8 @@ pub enum Step {
     /// Start the member's applier, to drain what it received (invariant 5).
     StartApplier { member: String },
     /// Make the member writable and open it to clients; with `ack` its commits wait for an acknowledgement before it is.
-    OpenPrimary { member: String, ack: bool },
+    /// `linked`: its channel leads to the other pair of a split, and goes on.
+    OpenPrimary { member: String, ack: bool, linked: bool },
     /// Make commits wait for the acker.
     RequireAcks { member: String },
     /// Let commits go on alone: only when Solo is recorded (invariant 2).
@@ -56,6 +59,19 @@ pub enum Step {
     SetMembers { members: Vec<String> },
     /// Take a request's annotation away, done or refused.
     ClearRequest { annotation: &'static str },
+    /// Place the guard of a split, unlogged, or set its rows: the member accepts these key classes and no others.
+    /// `ddl`, `unsharded`: it also accepts DDL, and writes to tables of no shard.
+    Guard { member: String, owned: BTreeSet<u32>, epoch: i64, ddl: bool, unsharded: bool },
+    /// Take the guard away.
+    RemoveGuard { member: String },
+    /// Read-only, without anything that would release waiting commits: the primary of a pair that follows another.
+    CloseFollower { member: String },
+    /// Forget the channel, after everything received was applied; without `drain` also if it can't be.
+    Detach { member: String, drain: bool },
+    /// The flip: fence the moving class, everything executed on the child's members, the record. Undone if it fails before.
+    Cede { primary: String, to: String, acker: Option<String>, moves: u32, stays: u32, record: Box<Record> },
+    /// The flip backwards: close the child's primary, everything executed on the parent's, the record.
+    GiveBack { primary: String, to: String, record: Box<Record> },
 }
 
 impl Step {
@@ -85,6 +101,12 @@ impl Step {
             Self::EnableEvents { .. } => "EnableEvents",
             Self::SetMembers { .. } => "SetMembers",
             Self::ClearRequest { .. } => "ClearRequest",
+            Self::Guard { .. } => "Guard",
+            Self::RemoveGuard { .. } => "RemoveGuard",
+            Self::CloseFollower { .. } => "CloseFollower",
+            Self::Detach { .. } => "Detach",
+            Self::Cede { .. } => "Cede",
+            Self::GiveBack { .. } => "GiveBack",
         }
     }
 }
@@ -220,6 +242,32 @@ reasons! {
     RestartingHung,
     /// Small corrections at rest.
     Upkeep,
+    /// Child of a split: it follows the parent's primary and owns no key yet.
+    Following,
+    /// Child of a split: what it needs of the parent isn't there now.
+    AwaitingParent,
+    /// Parent of a split: the child isn't ready, or not yet made.
+    AwaitingChild,
+    /// The rules of a split are placed in the members' databases.
+    PlacingGuards,
+    /// The link between the two primaries of a split is set up.
+    Linking,
+    /// The link was cut for good after a failover: no way back for this shard; forward goes on.
+    LinkBroken,
+    /// The keys that move are fenced, and handed to the child.
+    Flipping,
+    /// A flip, or the way back, was given up and undone: tried again later.
+    FlipGivenUp,
+    /// The child takes the keys that the parent ceded.
+    Taking,
+    /// The child gives its keys back.
+    GivingBack,
+    /// The parent has the keys again.
+    TakenBack,
+    /// The link is taken away as planned: from here on there is no way back.
+    Dissolving,
+    /// A split by `standbys: After`: the parent's standby becomes the child.
+    ReleasingStandby,
 }
 
 /// A reason with its particulars.

@@ -12,7 +12,7 @@ use crate::harness::{SOON, Server, application, eventually, pair, replicator};
 async fn a_pair_in_sync_says_so_on_both_sides() {
     let (a, b) = pair().await;
     let mut on_a = a.session().await;
-    assert_eq!(heartbeat::beat(&mut on_a, 7, SOON).await, heartbeat::Outcome::Written);
+    assert_eq!(heartbeat::beat(&mut on_a, 1, 7, SOON).await, heartbeat::Outcome::Written);
     let of_a = a.facts().await;
     assert!(!of_a.super_read_only && !of_a.offline_mode && of_a.events_on);
     assert!(of_a.source.enabled && of_a.source.on && of_a.source.clients == 1 && of_a.source.waiting == 0 && of_a.source.wait_count == 1);

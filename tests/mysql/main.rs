@@ -8,6 +8,7 @@ mod guard;
 mod harness;
 mod rewind;
 mod session;
+mod split;
 mod sessions;
 mod switchover;
 mod tail;

@@ -31,7 +31,7 @@ async fn a_session_killed_in_the_wait_for_an_acknowledgement_counts_as_ended() {
     replication::stop_receiver(&mut on_b, SOON).await.expect("fence");
     let mut older = a.session().await;
     let id = older.id();
-    let beating = tokio::spawn(async move { beat(&mut older, 3, Duration::from_secs(30)).await });
+    let beating = tokio::spawn(async move { beat(&mut older, 1, 3, Duration::from_secs(30)).await });
     let mut leader = a.session().await;
     eventually("the beat waits", async || sessions::commits_waiting(&mut leader, SOON).await.expect("list") == 1).await;
     assert_eq!(sessions::waits_for_lock(&mut leader, id, SOON).await.expect("list"), None, "an acknowledgement is no lock");
@@ -44,13 +44,13 @@ async fn a_session_killed_in_the_wait_for_an_acknowledgement_counts_as_ended() {
 async fn a_heartbeat_tells_locks_from_read_only_from_silence() {
     let (a, b) = pair().await;
     let (mut beater, mut person, mut looker) = (a.session().await, a.session().await, a.session().await);
-    assert_eq!(beat(&mut beater, 1, SOON).await, Outcome::Written);
-    assert!(matches!(beat(&mut b.session().await, 1, SOON).await, Outcome::ReadOnly));
+    assert_eq!(beat(&mut beater, 1, 1, SOON).await, Outcome::Written);
+    assert!(matches!(beat(&mut b.session().await, 1, 1, SOON).await, Outcome::ReadOnly));
     for (lock, unlock) in [("FLUSH TABLES WITH READ LOCK", "UNLOCK TABLES"), ("LOCK TABLES shardpair.heartbeat READ", "UNLOCK TABLES")] {
         person.exec(lock, SOON).await.expect("a lock");
         let id = beater.id();
         let beating = tokio::spawn(async move {
-            let outcome = beat(&mut beater, 2, SOON).await;
+            let outcome = beat(&mut beater, 1, 2, SOON).await;
             (beater, outcome)
         });
         eventually("the beat waits for the lock", async || sessions::waits_for_lock(&mut looker, id, SOON).await.expect("list").is_some()).await;
@@ -59,12 +59,12 @@ async fn a_heartbeat_tells_locks_from_read_only_from_silence() {
         assert!(matches!(outcome, Outcome::Locked(_)), "{lock}: {outcome:?}");
         person.exec(unlock, SOON).await.expect("unlock");
     }
-    assert_eq!(beat(&mut beater, 2, SOON).await, Outcome::Written);
+    assert_eq!(beat(&mut beater, 1, 2, SOON).await, Outcome::Written);
     replication::stop_receiver(&mut b.session().await, SOON).await.expect("fence");
-    let outcome = beat(&mut beater, 3, Duration::from_millis(300)).await;
+    let outcome = beat(&mut beater, 1, 3, Duration::from_millis(300)).await;
     assert!(matches!(outcome, Outcome::NoAnswer(Error::NoAnswer { .. })), "{outcome:?}");
     a.signal_mysqld("KILL");
     let mut beater = a.session().await;
     a.signal_mysqld("KILL");
-    assert!(matches!(beat(&mut beater, 3, SOON).await, Outcome::Gone(_)));
+    assert!(matches!(beat(&mut beater, 1, 3, SOON).await, Outcome::Gone(_)));
 }

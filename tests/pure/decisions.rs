@@ -8,6 +8,7 @@ pub mod law;
 mod nature;
 mod script;
 mod show;
+mod split;
 mod steps;
 pub mod world;
 

@@ -12,10 +12,10 @@ use crate::decisions::law::Case;
 use crate::decisions::world::{World, gtids};
 
 /// Splitmix64: small, seeded, and the same everywhere.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -23,16 +23,16 @@ impl Dice {
     }
 
     /// Once in `n`.
-    fn once(&mut self, n: u64) -> bool {
+    pub fn once(&mut self, n: u64) -> bool {
         self.roll(n) == 0
     }
 
-    fn of<T: Clone>(&mut self, all: &[T]) -> T {
+    pub fn of<T: Clone>(&mut self, all: &[T]) -> T {
         all[self.roll(all.len() as u64) as usize].clone()
     }
 }
 
-fn number(name: &str, otherwise: u64) -> u64 {
+pub fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
 }
 
@@ -52,7 +52,7 @@ fn arbitrary_channel(dice: &mut Dice) -> Option<Channel> {
     })
 }
 
-fn arbitrary_facts(dice: &mut Dice, world: &mut World, name: &str) {
+pub fn arbitrary_facts(dice: &mut Dice, world: &mut World, name: &str) {
     let facts = &mut world.body(name).facts;
     let swing = |dice: &mut Dice, value: bool| if dice.once(6) { !value } else { value };
     facts.super_read_only = swing(dice, facts.super_read_only);
@@ -81,11 +81,12 @@ fn arbitrary_facts(dice: &mut Dice, world: &mut World, name: &str) {
     }
 }
 
-fn arbitrary_seen(dice: &mut Dice, world: &mut World) {
-    for name in ["m0", "m1"] {
+pub fn arbitrary_seen(dice: &mut Dice, world: &mut World) {
+    let names: Vec<String> = world.seen.members.keys().cloned().collect();
+    for name in &names {
         let time_ms = dice.of(&TIMES_MS);
         let member = world.seen.members.get_mut(name).expect("a member");
-        member.facts = (!dice.once(15)).then(|| world.bodies[name].facts.clone());
+        member.facts = (!dice.once(15)).then(|| world.bodies[name.as_str()].facts.clone());
         member.facts_age_ms = if dice.once(10) { 5_000 } else { 0 };
         member.not_serving_ms = dice.of(&TIMES_MS);
         member.contact = match dice.roll(8) {
@@ -177,7 +178,7 @@ fn no_record_and_no_observation_make_a_decision_break_a_law() {
 }
 
 /// Something happens to the pair.
-fn happens(dice: &mut Dice, world: &mut World) -> String {
+pub fn happens(dice: &mut Dice, world: &mut World) -> String {
     let members: Vec<String> = world.bodies.keys().cloned().collect();
     let name = dice.of(&members);
     let line = match dice.roll(26) {

@@ -5,6 +5,7 @@ mod expansion;
 mod gtid;
 mod model;
 mod invariants;
+mod splits;
 mod validation;
 mod manifests;
 mod purity;

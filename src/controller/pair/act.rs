@@ -41,10 +41,15 @@ pub(super) fn surprise(step: &str) -> impl Fn(Error) -> Surprise + '_ {
 
 impl Runner {
     pub(super) async fn act(&mut self, record: &Record, decision: &Decision) -> Result<(), Surprise> {
+        let mut record = record.clone();
         for step in &decision.steps {
             let begun = std::time::Instant::now();
             self.point(step.name()).await;
-            self.step(record, step).await?;
+            self.step(&record, step).await?;
+            // What follows is decided for the record that was just written.
+            if let Step::WriteRecord(new) = step {
+                record = (**new).clone();
+            }
             tracing::info!(pair = %self.pair.name_any(), step = step.name(), ms = begun.elapsed().as_millis() as u64, "done");
         }
         self.memory.surprises = 0;
@@ -64,7 +69,7 @@ impl Runner {
             Step::WriteRecord(new) => self.write_record(new).await,
             Step::StopReceiver { member } => replication::stop_receiver(self.at(member).await?, SLOW).await.map_err(failed),
             Step::StartApplier { member } => replication::start_applier(self.at(member).await?, SLOW).await.map_err(failed),
-            Step::OpenPrimary { member, ack } => self.open_primary(record, member, *ack).await,
+            Step::OpenPrimary { member, ack, linked } => self.open_primary(record, member, *ack, *linked).await,
             Step::RequireAcks { member } => role::require_acks(self.at(member).await?, SLOW).await.map_err(failed),
             Step::RelaxAcks { member } => role::relax_acks(self.at(member).await?, SLOW).await.map_err(failed),
             Step::ProveSync { primary, standby } => self.prove_sync(record, primary, standby).await,
@@ -87,6 +92,12 @@ impl Runner {
             Step::EnableEvents { member } => role::enable_events(self.at(member).await?, SLOW).await.map(drop).map_err(failed),
             Step::SetMembers { members } => self.set_members(members).await,
             Step::ClearRequest { annotation } => self.clear_request(annotation).await,
+            Step::Guard { member, owned, epoch, ddl, unsharded } => self.set_guard(member, owned, *epoch, (*ddl, *unsharded)).await,
+            Step::RemoveGuard { member } => self.remove_guard(member).await,
+            Step::CloseFollower { member } => self.close_follower(member).await,
+            Step::Detach { member, drain } => self.detach(member, *drain).await,
+            Step::Cede { primary, to, acker, moves, stays, record } => self.cede(primary, (to, acker.as_deref()), (*moves, *stays), record).await,
+            Step::GiveBack { primary, to, record } => self.give_back(primary, to, record).await,
         }
     }
 
@@ -95,13 +106,14 @@ impl Runner {
         self.hands.session(member).await.map_err(surprise("session"))
     }
 
-    /// Offset of AUTO_INCREMENT: it belongs to the side. A pair that isn't being split has one side.
-    pub(super) fn open_as(&self, ack: bool) -> OpenAs {
-        OpenAs { ack, interleave: self.settings.interleave_ids.then_some((2, 1)), stop_channel: true }
+    /// Offset of AUTO_INCREMENT: it belongs to the side.
+    pub(super) fn open_as(&self, ack: bool, linked: bool) -> OpenAs {
+        let offset = self.record().offset.unwrap_or(1);
+        OpenAs { ack, interleave: self.settings.interleave_ids.then_some((2, offset)), stop_channel: !linked }
     }
 
-    async fn open_primary(&mut self, record: &Record, member: &str, ack: bool) -> Result<(), Surprise> {
-        let how = self.open_as(ack);
+    async fn open_primary(&mut self, record: &Record, member: &str, ack: bool, linked: bool) -> Result<(), Surprise> {
+        let how = self.open_as(ack, linked);
         let named = surprise("OpenPrimary");
         // The record may have changed since it was read: what was decided is for this epoch only.
         if self.record().epoch != record.epoch {
@@ -114,11 +126,14 @@ impl Runner {
     /// then all that the primary has executed is awaited on the standby (invariant 2).
     async fn prove_sync(&mut self, record: &Record, primary: &str, standby: &str) -> Result<(), Surprise> {
         let named = surprise("ProveSync");
-        let epoch = record.epoch;
+        let (row, epoch) = (super::split::heartbeat_row(&self.pair), record.epoch);
         let session = self.at(primary).await?;
-        match heartbeat::beat(session, epoch, PROOF).await {
-            Outcome::Written => {}
-            other => return Err(Surprise::new("ProveSync", format!("{primary}: {other:?}"))),
+        // A primary that follows another writes nothing; what it holds then is looked at once more before it may open.
+        if record.follows.is_none() {
+            match heartbeat::beat(session, row, epoch, PROOF).await {
+                Outcome::Written => {}
+                other => return Err(Surprise::new("ProveSync", format!("{primary}: {other:?}"))),
+            }
         }
         let seen = facts::read(session, QUICK).await.map_err(&named)?;
         let source = seen.source;

@@ -12,6 +12,7 @@ mod observe;
 mod provisioning;
 mod reporting;
 mod rewind;
+mod split;
 mod switchover;
 pub(in crate::controller) mod write;
 
@@ -29,6 +30,7 @@ use tokio::task::JoinHandle;
 use crate::api::names;
 use crate::api::pair::{ShardPair, ShardPairStatus};
 use crate::controller::leader::Leadership;
+use crate::controller::members::Members;
 use crate::controller::metrics::Metrics;
 use crate::controller::prober::{Prober, TICK, Target};
 use crate::controller::stores::Stores;
@@ -38,6 +40,7 @@ use crate::pair::facts::Observation;
 use crate::pair::record::Record;
 use crate::pair::settings::Settings;
 use crate::pair::step::{Decision, Next, Note, Reason};
+use crate::routing::Guard;
 
 /// What all runners share.
 pub struct Context {
@@ -47,6 +50,8 @@ pub struct Context {
     pub fast: Client,
     /// The watches.
     pub stores: Stores,
+    /// The probers of all pairs.
+    pub members: Members,
     /// Does this process lead?
     pub leadership: Leadership,
     /// What is measured.
@@ -82,6 +87,9 @@ struct Memory {
     gap: Option<Duration>,
     surprises: u32,
     busy_since: Option<Instant>,
+    /// How long the keys that move paused, at the last flip or way back, and which flip that was.
+    pause: Option<Duration>,
+    paused_at: Option<i64>,
     /// The application's Secret, as read last: its version and account.
     app: Option<(String, Credentials)>,
 }
@@ -122,7 +130,9 @@ pub struct Runner {
     pair: ShardPair,
     settings: Settings,
     accounts: Option<Accounts>,
-    probers: BTreeMap<String, Prober>,
+    probers: BTreeMap<String, Arc<Prober>>,
+    /// What the split asks to be placed.
+    guard: Option<Guard>,
     hands: hands::Hands,
     memory: Memory,
     notify: Arc<Notify>,
@@ -145,6 +155,7 @@ pub async fn run(ctx: Arc<Context>, pair: Arc<ShardPair>) {
         settings: Settings::default(),
         accounts: None,
         probers: BTreeMap::new(),
+        guard: None,
         memory: Memory::default(),
         notify,
         must_claim: true,
@@ -234,8 +245,8 @@ impl Runner {
             }
             Next::Tick => {
                 let woken = tokio::time::timeout(TICK, self.notify.notified()).await.is_ok();
-                // Something changed at one member: what does the other say now?
-                if woken {
+                // Something changed at one member: what does the other say now? (Keys that were ceded to us wait for nothing.)
+                if woken && !self.called() {
                     self.refresh().await;
                 }
             }
@@ -243,7 +254,8 @@ impl Runner {
     }
 
     async fn refresh(&self) {
-        futures::future::join_all(self.probers.values().map(|p| p.refresh(REFRESH))).await;
+        let all: Vec<Arc<Prober>> = self.probers.values().cloned().chain(self.others()).collect();
+        futures::future::join_all(all.iter().map(|p| p.refresh(REFRESH))).await;
     }
 
     /// The newer of what the watch brought and what was written last.
@@ -273,6 +285,7 @@ impl Runner {
         match cluster.spec.settings(self.pair.spec.members.clone()) {
             Ok(mut settings) => {
                 settings.paused |= self.pair.annotations().get(names::PAUSED).is_some_and(|v| v == "true");
+                settings.split = self.split_wanted(&cluster.spec.sharding);
                 self.settings = settings;
                 true
             }
@@ -312,18 +325,20 @@ impl Runner {
         for name in wanted {
             let pod = Stores::get(&self.ctx.stores.pods, &self.namespace, &names::pod(&name));
             let open = self.probers.get(&name).is_some_and(|p| p.last(open).unwrap_or(false));
-            let beats = record.primary == name && record.transition.is_none() && open && !self.settings.paused;
+            let beats = record.primary == name && record.transition.is_none() && record.follows.is_none() && open && !self.settings.paused;
             let target = Target {
                 ip: pod.as_ref().and_then(|p| p.status.as_ref()?.pod_ip.clone()),
                 pod_uid: pod.as_ref().and_then(|p| p.uid()).unwrap_or_default(),
                 credentials: accounts.operator.clone(),
                 beat: beats.then_some(record.epoch),
+                asked: self.asked(record),
             };
             self.hands.aim(&name, &target);
             match self.probers.get(&name) {
                 Some(prober) => prober.aim(target),
                 None => {
-                    let prober = Prober::start(name.clone(), target, self.notify.clone(), self.ctx.leadership.clone());
+                    let prober = Arc::new(Prober::start(name.clone(), target, self.notify.clone(), self.ctx.leadership.clone()));
+                    self.ctx.members.publish(&self.namespace, &name, &prober);
                     self.probers.insert(name, prober);
                 }
             }

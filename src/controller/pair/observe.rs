@@ -15,7 +15,7 @@ use crate::pair::record::Record;
 impl Runner {
     /// Everything seen now.
     pub(super) fn observe(&mut self, record: &Record) -> Observation {
-        let mut seen = Observation { vip: self.vip(), requests: requests(&self.pair), next_member: self.next_member(), unprovisioned: self.unprovisioned(), ..Observation::default() };
+        let mut seen = Observation { vip: self.vip(), requests: requests(&self.pair), next_member: self.next_member(), unprovisioned: self.unprovisioned(), other: self.observe_other(), ..Observation::default() };
         for name in self.member_names(record) {
             let mut member = self.objects(&name);
             if let Some(prober) = self.probers.get(&name) {
@@ -59,7 +59,7 @@ impl Runner {
         all
     }
 
-    fn objects(&self, name: &str) -> Member {
+    pub(super) fn objects(&self, name: &str) -> Member {
         let stores = &self.ctx.stores;
         let ns = &self.namespace;
         Member {

@@ -26,7 +26,7 @@ impl Runner {
         }
     }
 
-    fn databases(&self) -> Vec<String> {
+    pub(super) fn databases(&self) -> Vec<String> {
         let cluster = Stores::get(&self.ctx.stores.clusters, &self.namespace, &self.pair.spec.cluster);
         cluster.and_then(|c| c.0.as_ref().ok().map(|c| c.spec.databases.clone())).unwrap_or_default()
     }
@@ -64,10 +64,11 @@ impl Runner {
             self.read_app_account().await;
             return Err(Surprise::new("Provision", format!("Secret {} isn't there, or lacks username or password", names::app_secret(&self.pair.spec.cluster))));
         };
+        let row = super::split::heartbeat_row(&self.pair);
         let session = self.at(member).await?;
         heartbeat::create_schema(session, SLOW).await.map_err(&named)?;
         accounts::bootstrap_primary(session, &databases, &app, SLOW).await.map_err(&named)?;
-        match heartbeat::beat(session, record.epoch, SLOW).await {
+        match heartbeat::beat(session, row, record.epoch, SLOW).await {
             Outcome::Written => {}
             other => return Err(Surprise::new("Provision", format!("{other:?}"))),
         }

@@ -12,9 +12,11 @@ use serde_json::json;
 use super::Runner;
 use crate::api::{conditions, names};
 use crate::controller::stores::Stores;
+use crate::pair::decide::{View, split_status};
 use crate::pair::facts::Observation;
 use crate::pair::record::{Mode, Record};
 use crate::pair::report::{self, Told};
+use crate::pair::split::SplitStatus;
 use crate::pair::step::{Decision, Next, Step};
 
 /// While something is under way the status is told at most this often.
@@ -51,6 +53,7 @@ impl Runner {
         let old = self.status();
         let mut status = old.clone();
         status.record.members = report::members(record, seen);
+        status.split = self.told_of_split(record, seen, decision, now);
         let standby = record.standby.as_deref().and_then(|name| status.record.member(name));
         status.lag_seconds = standby.and_then(|m| m.lag_seconds);
         for said in report::conditions(record, &self.settings, seen, decision, now) {
@@ -66,6 +69,11 @@ impl Runner {
         {
             tracing::debug!(pair = %self.pair.name_any(), %surprise, "status");
         }
+    }
+
+    fn told_of_split(&self, record: &Record, seen: &Observation, decision: &Decision, now: Timestamp) -> Option<SplitStatus> {
+        let view = View { record, settings: &self.settings, seen, now };
+        split_status(&view, decision, self.pause_seconds())
     }
 
     /// Role label and readiness gate of the pods.

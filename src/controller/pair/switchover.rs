@@ -17,7 +17,7 @@ use crate::pair::settings::Durability;
 /// Writes may stand still this long before the old primary gets them back.
 const BUDGET: Duration = Duration::from_secs(1);
 /// The data plane (kube-proxy on every node) follows a write of the slice within this; sessions are ended after it.
-const DATA_PLANE: Duration = Duration::from_millis(150);
+pub(super) const DATA_PLANE: Duration = Duration::from_millis(150);
 
 impl Runner {
     pub(super) async fn switch_over(&mut self, from: &str, to: &str, record: &Record) -> Result<(), Surprise> {
@@ -37,7 +37,7 @@ impl Runner {
         self.write_record(record).await?;
         self.point("SwitchOver.open").await;
         let ack = record.mode == Mode::Sync || self.settings.durability == Durability::Required;
-        let how = self.open_as(ack);
+        let how = self.open_as(ack, false);
         role::open_primary(self.at(to).await?, how, QUICK).await.map_err(&named)?;
         self.point("SwitchOver.vip").await;
         self.point_vip(to).await?;

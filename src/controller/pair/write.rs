@@ -138,6 +138,7 @@ impl Runner {
         match tokio::time::timeout(CALL, write).await {
             Ok(Ok(_)) => {
                 self.memory.vip = Some((Instant::now(), ip));
+                self.note_pause(member);
                 if let (true, Some(trouble)) = (self.memory.unpublished_move, self.memory.trouble) {
                     self.memory.gap = Some(trouble.elapsed());
                     self.ctx.metrics.moved(&self.namespace, &name, trouble.elapsed());

@@ -4,15 +4,17 @@
 //! ([`ordered`]). Where each lives:
 //! `bootstrap` the first roles; `transition` a move under way; `request` what people ask; `failover` is the primary gone,
 //! may its standby take over; `primary` the recorded primary's role and the VIP; `standby` the way back to Sync; `upkeep`
-//! the rest. Invariants (numbers in docs/failover.md) are named where they bind.
+//! the rest; `split` all that an ExpansionPlan asks. Invariants (numbers in docs/failover.md) are named where they bind.
 
 mod bootstrap;
 mod evidence;
 mod failover;
 mod identity;
+mod known;
 mod primary;
 mod request;
 mod returning;
+mod split;
 mod standby;
 mod transition;
 mod upkeep;
@@ -21,15 +23,17 @@ use jiff::Timestamp;
 
 pub use evidence::{Verdict, judge_primary};
 pub use failover::promotable;
+pub use split::status as split_status;
 pub use identity::{Identity, identity};
 pub use standby::serving;
 
 use crate::pair::facts::{Facts, Member, Observation};
 use crate::pair::record::{AppliedSettings, Record};
-use crate::pair::settings::Settings;
+use crate::pair::settings::{Durability, Settings};
 use crate::pair::step::{Decision, Note, Reason};
 
 /// Everything that a rule may look at.
+#[derive(Clone, Copy)]
 pub struct View<'a> {
     /// The pair's truth.
     pub record: &'a Record,
@@ -57,11 +61,22 @@ pub fn decide(record: &Record, settings: &Settings, seen: &Observation, now: Tim
         return Decision::wait(Reason::Paused, "paused: nothing is changed until it is lifted");
     }
     if !record.provisioned() {
-        return bootstrap::decide(&view);
+        return split::bootstrap(&view).unwrap_or_else(|| bootstrap::decide(&view));
+    }
+    if record.follows.is_some() {
+        let mut decision = split::take(&view).unwrap_or_else(|| following(&view));
+        decision.beside.splice(0..0, alarms(&view));
+        return decision;
     }
     let mut decision = contradiction(&view).unwrap_or_else(|| ordered(&view));
     decision.beside.splice(0..0, alarms(&view));
     decision
+}
+
+/// Nobody's write depends on a pair that follows another: it needn't stall without its standby.
+fn following(view: &View) -> Decision {
+    let settings = Settings { durability: Durability::Preferred, ..view.settings.clone() };
+    split::following(&View { settings: &settings, ..*view })
 }
 
 /// The first rule that has something to do ends the pass; a rule that only waits lets the later ones have their say.
@@ -69,7 +84,8 @@ fn ordered(view: &View) -> Decision {
     let urgent = transition::decide(view) // a move that was recorded is finished or given up first
         .or_else(|| request::promote(view)) // a person accepts a loss
         .or_else(|| failover::decide(view)) // the primary is gone
-        .or_else(|| primary::decide(view)); // the primary's own role, then the VIP
+        .or_else(|| primary::decide(view)) // the primary's own role, then the VIP
+        .or_else(|| split::urgent(view)); // keys that came back, a guard that says otherwise than the record
     if view.record.transition.is_some() || urgent.as_ref().is_some_and(acts) {
         return urgent.unwrap_or_else(|| upkeep::rest(view));
     }
@@ -83,10 +99,18 @@ fn ordered(view: &View) -> Decision {
     let standby = upkeep::follows_nobody(view).or_else(|| standby::decide(view)); // found again, made anew, proven
     match standby {
         Some(decision) if acts(&decision) => decision,
-        wait => match upkeep::decide(view) {
-            Some(small) => beneath(small, wait), // small things, also while the standby is away
-            None => wait.unwrap_or_else(|| upkeep::rest(view)),
+        wait => match split::decide(view) {
+            Some(split) if acts(&split) => beneath(split, wait),
+            split => at_leisure(view, wait.or(split)),
         },
+    }
+}
+
+/// Small things, also while something else is waited for.
+fn at_leisure(view: &View, wait: Option<Decision>) -> Decision {
+    match upkeep::decide(view) {
+        Some(small) => beneath(small, wait),
+        None => wait.unwrap_or_else(|| upkeep::rest(view)),
     }
 }
 

@@ -4,7 +4,7 @@
 //! when its commits wait again and the standby holds all it has executed, or in Solo: so nobody reads rows that a
 //! failover would take back.
 
-use super::{Identity, View, identity, open, standby};
+use super::{Identity, View, identity, open, split, standby};
 use crate::pair::facts::{Facts, Member};
 use crate::pair::record::Mode;
 use crate::pair::settings::Durability;
@@ -109,7 +109,14 @@ fn in_solo(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
 }
 
 fn open_and_point(view: &View, name: &str, ack: bool, reason: Reason) -> Decision {
-    let mut steps = vec![Step::OpenPrimary { member: name.to_owned(), ack }];
+    let mut steps = match split::before_open(view, name) {
+        Ok(guard) => Vec::from_iter(guard),
+        Err(wait) => return wait,
+    };
+    // The link of a split goes on in a primary that comes back.
+    let channel = view.primary_answer().and_then(|p| p.channel.as_ref());
+    let linked = channel.is_some_and(|c| split::leads_to_other(view, c));
+    steps.push(Step::OpenPrimary { member: name.to_owned(), ack, linked });
     if view.primary().is_some_and(|m| !points_at(view, m)) {
         steps.push(Step::PointVip { member: name.to_owned() });
     }
@@ -132,6 +139,10 @@ fn vip(view: &View, name: &str, member: &Member, facts: &Facts) -> Option<Decisi
 
 /// Our schema, the databases, the account: once, when nothing can wait for an acknowledgement that nobody gives.
 pub(super) fn provision(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
+    // Account statements would go over the link, and take back what the guard took: when the split is over.
+    if view.settings.split.is_some() {
+        return None;
+    }
     let needed = facts.epoch.is_none() || view.seen.unprovisioned;
     if !needed || !open(facts) || facts.source.waiting > 0 || (facts.source.enabled && facts.source.clients == 0) {
         return None;

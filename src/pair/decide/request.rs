@@ -1,6 +1,6 @@
 //! What a person asks for, by annotation, and the planned moves that follow from cordoned nodes and new settings. Pure.
 
-use super::{FRESH_MS, Identity, Verdict, View, failover, identity, judge_primary, open, returning, standby};
+use super::{FRESH_MS, Identity, Verdict, View, failover, identity, judge_primary, open, returning, split, standby};
 use crate::api::names;
 use crate::pair::facts::Facts;
 use crate::pair::record::{Mode, MoveKind};
@@ -18,6 +18,21 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
         .or_else(|| requests.replace.as_deref().map(|name| replace(view, name)))
         .or_else(|| requests.discard_tail.as_deref().and_then(|name| discard(view, name)))
         .or_else(|| planned(view))
+}
+
+/// A pair that follows another has nothing that a person could move.
+pub(super) fn while_following(view: &View) -> Option<Decision> {
+    let r = &view.seen.requests;
+    let asked = [
+        (&r.switchover_to, names::ASK_SWITCHOVER_TO),
+        (&r.promote_with_data_loss, names::ASK_PROMOTE_WITH_DATA_LOSS),
+        (&r.replace, names::ASK_REPLACE),
+        (&r.rebuild, names::ASK_REBUILD),
+        (&r.discard_tail, names::ASK_DISCARD_TAIL),
+    ];
+    let (_, annotation) = asked.into_iter().find(|(who, _)| who.is_some())?;
+    let pair = view.record.follows.as_ref().map_or("", |f| f.pair.as_str());
+    Some(refuse(annotation, format!("this pair follows {pair} and owns nothing yet: ask when the split is done")))
 }
 
 fn refuse(annotation: &'static str, message: String) -> Decision {
@@ -114,7 +129,7 @@ fn ready(view: &View) -> Result<(), String> {
     if facts.lag_seconds.is_some_and(|s| s > SWITCHOVER_LAG_SECONDS) {
         return Err(format!("{name} is {} s behind", facts.lag_seconds.unwrap_or(0)));
     }
-    if !standby::errant(facts, primary).is_empty() {
+    if !standby::errant(view, facts, primary).is_empty() {
         return Err(format!("{name} holds transactions that the primary never had"));
     }
     Ok(())
@@ -137,10 +152,13 @@ fn begin(view: &View, reason: Reason, after: Vec<Step>) -> Decision {
         moved.mode = Mode::Solo;
         moved.standby_boot = None;
     }
-    let mut steps = vec![
-        Step::WriteRecord(Box::new(record)),
-        Step::SwitchOver { from: from.clone(), to: to.clone(), record: Box::new(moved) },
-    ];
+    // Invariant 12: the member opens within the move.
+    let mut steps = match split::before_open(view, &to) {
+        Ok(guard) => Vec::from_iter(guard),
+        Err(wait) => return wait,
+    };
+    steps.push(Step::WriteRecord(Box::new(record)));
+    steps.push(Step::SwitchOver { from: from.clone(), to: to.clone(), record: Box::new(moved) });
     steps.extend(after);
     Decision::act(steps, Reason::SwitchingOver, format!("{from} hands over to {to} ({})", reason.as_str()))
 }
@@ -211,7 +229,7 @@ fn rebuild(view: &View, name: &str) -> Decision {
     let mut steps = vec![Step::WriteRecord(Box::new(record)), Step::ClearRequest { annotation }];
     if let (Some(facts), Some(primary)) = (view.standby_answer(), view.primary_answer()) {
         // Invariant 8: also what somebody wrote on a standby is saved before it is undone.
-        let tail = standby::errant(facts, primary);
+        let tail = standby::errant(view, facts, primary);
         if !tail.is_empty() {
             steps.insert(0, Step::SaveTail { member: name.to_owned(), tail });
         }
@@ -251,7 +269,7 @@ fn discard(view: &View, name: &str) -> Option<Decision> {
 }
 
 fn discard_errant(view: &View, name: &str, facts: &Facts, primary: &Facts) -> Decision {
-    let tail = standby::errant(facts, primary);
+    let tail = standby::errant(view, facts, primary);
     if tail.is_empty() {
         return done(names::ASK_DISCARD_TAIL, format!("{name} holds nothing beyond the primary"));
     }

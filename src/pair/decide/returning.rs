@@ -6,7 +6,7 @@
 //! compared with the primary's before Sync; where that can't be, the member is cloned. A mark on the member tells how far
 //! either has come.
 
-use super::{View, open, standby};
+use super::{View, open, split, standby};
 use crate::mysql::gtid::GtidSet;
 use crate::pair::facts::{Contact, Facts, Member};
 use crate::pair::record::{Deposed, Rebuild, RebuildPhase, Record, Rewind, RewindPhase};
@@ -126,7 +126,7 @@ fn unreadable(view: &View, name: &str, facts: &Facts) -> Decision {
     let Some(primary) = view.primary_answer() else {
         return Decision::wait(Reason::Rewinding, format!("{name}: the recorded tail can't be read; the primary must answer to compare"));
     };
-    let tail = standby::errant(facts, primary);
+    let tail = standby::errant(view, facts, primary);
     let save = (!tail.is_empty()).then(|| Step::SaveTail { member: name.to_owned(), tail });
     let record = Step::WriteRecord(Box::new(instead(view, name, "RecordUnreadable")));
     Decision::act(save.into_iter().chain([record]).collect(), Reason::Rebuilding, format!("{name}: the recorded tail can't be read: it is cloned"))
@@ -201,7 +201,7 @@ pub(super) fn rebuilding(view: &View, name: &str, member: &Member, rebuild: &Reb
         (RebuildPhase::Cloning, false) => {
             let mut record = view.record.clone();
             record.rebuild = None;
-            Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Rebuilding, format!("{name} holds a clone of {}", view.record.primary))
+            Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Rebuilding, format!("{name} holds a clone"))
         }
     }
 }
@@ -210,17 +210,26 @@ fn clone(view: &View, name: &str, facts: &Facts) -> Decision {
     if let Some((done, total)) = facts.cloning {
         return Decision::wait(Reason::Rebuilding, format!("{name}: {} of about {} MiB cloned", done >> 20, total >> 20));
     }
-    let required = view.settings.durability == Durability::Required;
-    let Some(primary) = view.primary_answer().filter(|p| open(p) || required) else {
-        return Decision::wait(Reason::Rebuilding, format!("{name} is cloned when {} is open", view.record.primary));
+    let Some((donor, from)) = donor(view, name) else {
+        return Decision::wait(Reason::Rebuilding, format!("{name} is cloned when its source is open"));
     };
-    if primary.source.waiting > 0 {
-        return free_donor(view, name).unwrap_or_else(|| {
-            Decision::soon(Reason::Rebuilding, format!("{name} is cloned when no commit waits on {}", view.record.primary))
-        });
+    if from.source.waiting > 0 {
+        return free_donor(view, name).unwrap_or_else(|| Decision::soon(Reason::Rebuilding, format!("{name} is cloned when no commit waits on {donor}")));
     }
-    let step = Step::Clone { member: name.to_owned(), donor: view.record.primary.clone() };
-    Decision { next: crate::pair::step::Next::Tick, ..Decision::act(vec![step], Reason::Rebuilding, format!("{name} is cloned from {}", view.record.primary)) }
+    let step = Step::Clone { member: name.to_owned(), donor: donor.to_owned() };
+    Decision { next: crate::pair::step::Next::Tick, ..Decision::act(vec![step], Reason::Rebuilding, format!("{name} is cloned from {donor}")) }
+}
+
+/// The primary; of a pair that follows another, which has no data of its own yet: the parent's standby, else its primary.
+fn donor<'a>(view: &View<'a>, name: &str) -> Option<(&'a str, &'a Facts)> {
+    if view.record.follows.is_none() {
+        let required = view.settings.durability == Durability::Required;
+        return view.primary_answer().filter(|p| open(p) || required).map(|p| (view.record.primary.as_str(), p));
+    }
+    if name != view.record.primary {
+        return view.primary_answer().filter(|_| view.record.rebuild.as_ref().is_none_or(|r| r.member == name)).map(|p| (view.record.primary.as_str(), p));
+    }
+    split::donor(view)
 }
 
 /// CLONE waits for commits that wait for their acknowledgement (seen), and with `durability: Required` these wait for the

@@ -4,7 +4,7 @@
 //! executed at a moment when commits already waited (invariant 2).
 
 use super::failover::{boot_of, booted_since};
-use super::{FRESH_MS, HUNG_MS, Identity, View, identity, open, returning};
+use super::{HUNG_MS, View, known, returning, split};
 use crate::mysql::gtid::GtidSet;
 use crate::pair::facts::{Contact, Facts, Member, ReceiverState};
 use crate::pair::record::{Mode, Rebuild, RebuildPhase, Record};
@@ -24,7 +24,7 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
     let Some((name, member)) = view.standby() else {
         return relax_if_alone(view).or_else(|| no_standby(view));
     };
-    if let Some(decision) = who(view, name, member) {
+    if let Some(decision) = known::who(view, name, member) {
         return relax_if_alone(view).or_else(|| lost(view, name, member)).or(Some(decision));
     }
     let facts = view.standby_answer();
@@ -80,48 +80,6 @@ fn relax_if_alone(view: &View) -> Option<Decision> {
     }
     let step = Step::RelaxAcks { member: view.record.primary.clone() };
     Some(Decision::act(vec![step], Reason::StandbyLost, format!("{} goes on alone", view.record.primary)))
-}
-
-/// Not the member that the record knows: no role. One whose volume was replaced is made anew, while the primary is well.
-fn who(view: &View, name: &str, member: &Member) -> Option<Decision> {
-    match identity(view.record, member, name) {
-        Identity::Match | Identity::Unknown => None,
-        Identity::FirstSeen => {
-            let (Some(volume), Some(facts)) = (&member.volume, member.answer().filter(|_| member.facts_age_ms <= FRESH_MS)) else {
-                return Some(Decision::wait(Reason::Rebuilding, format!("{name} is being provisioned")));
-            };
-            let mut record = view.record.clone();
-            let known = record.member_mut(name);
-            known.volume = volume.clone();
-            known.server_uuid = facts.server_uuid.clone();
-            known.node = member.pod.as_ref().and_then(|p| p.node.clone());
-            Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Rebuilding, format!("{name} is known by its volume and server_uuid")))
-        }
-        Identity::OtherVolume => {
-            let healthy = view.primary_answer().is_some_and(open);
-            if !healthy {
-                return Some(Decision::wait(Reason::ForeignMember, format!("{name} has another volume than recorded; it is made anew when the primary is open")));
-            }
-            let record = made_anew(view, name, Reason::VolumeLost);
-            Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::VolumeLost, format!("{name} has a new volume: it is provisioned and cloned")))
-        }
-        Identity::OtherServer => Some(Decision::wait(
-            Reason::ForeignMember,
-            format!("{name} answers with another server_uuid than recorded: its data directory was replaced; annotate shardpair.io/rebuild={name} to have it cloned"),
-        )),
-    }
-}
-
-/// The record with a standby that starts from nothing.
-fn made_anew(view: &View, name: &str, reason: Reason) -> Record {
-    let mut record = rebuild(view, name, reason);
-    let known = record.member_mut(name);
-    known.volume.clear();
-    known.server_uuid.clear();
-    // What it held is gone with its volume.
-    record.deposed = record.deposed.filter(|d| d.member != name);
-    record.abandoned.retain(|a| a.member != name);
-    record
 }
 
 /// The record in Solo.
@@ -187,7 +145,7 @@ fn given_up(view: &View, name: &str, member: &Member) -> Option<Decision> {
         return Some(Decision::act(vec![step], Reason::RestartingHung, format!("{name} has hung for {} s: its process is restarted", for_ms / 1000)));
     }
     let after_ms = view.settings.replace_after_ms?;
-    let open = view.primary_answer().is_some_and(open);
+    let open = view.primary_answer().is_some_and(|p| view.in_role(p));
     (open && member.away_ms() >= after_ms).then(|| replace(view, name, format!("{name} has been away for {} s", member.away_ms() / 1000)))
 }
 
@@ -235,7 +193,7 @@ fn leaving(view: &View, name: &str, member: &Member) -> Option<Decision> {
     if view.record.mode == Mode::Solo {
         return relax_if_alone(view).or_else(|| Some(Decision::wait(Reason::StandbyTerminating, message)));
     }
-    view.primary_answer().filter(|p| open(p))?;
+    view.primary_answer().filter(|p| view.in_role(p))?;
     if view.settings.durability == Durability::Required {
         return None;
     }
@@ -245,7 +203,7 @@ fn leaving(view: &View, name: &str, member: &Member) -> Option<Decision> {
 /// A planned restart: Solo first, so that no commit waits for a standby that is on its way.
 fn update(view: &View, name: &str, member: &Member) -> Option<Decision> {
     let pod = member.pod.as_ref().filter(|p| !p.terminating && view.outdated(name))?;
-    let primary = view.primary_answer().filter(|p| open(p))?;
+    let primary = view.primary_answer().filter(|p| view.in_role(p))?;
     let kill = Step::KillProcess { member: name.to_owned(), pod_uid: pod.uid.clone() };
     // A newer MySQL doesn't take over the redo log of an older one that was killed.
     let mut restart = vec![kill];
@@ -318,6 +276,10 @@ fn before_change(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
         return None;
     }
     let message = format!("{name} applies what it received, before it follows {}", view.record.primary);
+    if facts.source.enabled {
+        // A primary that followed another pair: what it applies would wait for an acknowledgement that nobody gives.
+        return Some(Decision::act(vec![Step::CloseStandby { member: name.to_owned() }], Reason::Draining, message));
+    }
     if channel.applier_running {
         return Some(Decision::soon(Reason::Draining, message));
     }
@@ -337,12 +299,24 @@ fn attached(view: &View, facts: &Facts) -> bool {
 
 /// What the standby has and the primary never had. A transaction of the primary's own that waits for its acknowledgement
 /// may be executed on the standby before it shows in the primary's `gtid_executed`: those don't count.
-pub(super) fn errant(standby: &Facts, primary: &Facts) -> GtidSet {
-    standby.executed.subtract(&primary.executed).without_source(&primary.server_uuid)
+pub(super) fn errant(view: &View, standby: &Facts, primary: &Facts) -> GtidSet {
+    if view.record.follows.is_some() {
+        // Neither writes; what they hold is the parent's, or nobody's.
+        return view.other_primary().map(|(_, _, theirs)| split::beyond(standby, theirs)).unwrap_or_default();
+    }
+    // What a linked primary received and applies may wait for the standby's acknowledgement in the same way.
+    let linked = view.record.linked.is_some();
+    let known = if linked { primary.holds() } else { primary.executed.clone() };
+    standby.executed.subtract(&known).without_source(&primary.server_uuid)
 }
 
 fn somebody_wrote(view: &View, name: &str, facts: &Facts, primary: &Facts) -> Option<Decision> {
-    let errant = errant(facts, primary);
+    let errant = errant(view, facts, primary);
+    if !errant.is_empty() && view.record.follows.is_some() {
+        let record = rebuild(view, name, Reason::TailFound);
+        let message = format!("{name} holds {errant:#}, which the parent never had: it owns nothing, it is cloned again");
+        return Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::TailFound, message));
+    }
     let message = || {
         let primary = &view.record.primary;
         format!("{name} holds {errant:#}, which {primary} never had: somebody wrote there; take what you need, then annotate shardpair.io/discard-tail={name}")
@@ -352,7 +326,7 @@ fn somebody_wrote(view: &View, name: &str, facts: &Facts, primary: &Facts) -> Op
 
 /// It serves. Towards Sync, or at rest in it.
 fn proven(view: &View, name: &str, member: &Member, facts: &Facts) -> Option<Decision> {
-    let primary = view.primary_answer().filter(|p| open(p))?;
+    let primary = view.primary_answer().filter(|p| view.in_role(p))?;
     if let Some(wait) = somebody_wrote(view, name, facts, primary) {
         return Some(wait);
     }

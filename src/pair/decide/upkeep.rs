@@ -1,18 +1,15 @@
 //! Small corrections, at rest and while the standby is away. Pure.
 
-use super::{Verdict, View, judge_primary, open, primary, standby, started_with};
-use crate::pair::facts::ReceiverState;
+use super::{Verdict, View, judge_primary, open, primary, split, standby, started_with};
+use crate::pair::facts::{Channel, ReceiverState};
 use crate::pair::record::Mode;
 use crate::pair::step::{Decision, Reason, Step};
 
 pub(super) fn decide(view: &View) -> Option<Decision> {
     let facts = view.primary_answer().filter(|p| open(p))?;
     let name = &view.record.primary;
-    if let Some(standby) = &view.record.standby
-        && !(view.settings.members.contains(standby) && view.settings.members.contains(name))
-    {
-        let members = vec![name.clone(), standby.clone()];
-        return Some(Decision::act(vec![Step::SetMembers { members }], Reason::Upkeep, "the pair's spec follows its record"));
+    if let Some(decision) = of_the_spec(view) {
+        return Some(decision);
     }
     // Nothing below may run into a commit that waits (design: While a commit waits).
     if facts.source.waiting > 0 {
@@ -28,10 +25,21 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
     primary::provision(view, name, facts).or_else(|| reverse(view, name))
 }
 
+/// The pair's spec names the members that the record names.
+pub(super) fn of_the_spec(view: &View) -> Option<Decision> {
+    let (name, standby) = (&view.record.primary, view.record.standby.as_ref()?);
+    if view.settings.members.contains(standby) && view.settings.members.contains(name) {
+        return None;
+    }
+    let members = vec![name.clone(), standby.clone()];
+    Some(Decision::act(vec![Step::SetMembers { members }], Reason::Upkeep, "the pair's spec follows its record"))
+}
+
 /// Invariant 9: in Solo the primary follows nobody, whoever comes back as its standby.
 pub(super) fn follows_nobody(view: &View) -> Option<Decision> {
     let facts = view.primary_answer().filter(|p| open(p))?;
-    let receiving = facts.channel.as_ref().is_some_and(|c| c.receiver != ReceiverState::Off);
+    let linked = |c: &&Channel| split::has_channel(view) && split::leads_to_other(view, c);
+    let receiving = facts.channel.as_ref().filter(|c| !linked(c)).is_some_and(|c| c.receiver != ReceiverState::Off);
     // Commits that wait go first.
     if view.record.mode != Mode::Solo || !receiving || facts.source.waiting > 0 {
         return None;
@@ -56,7 +64,7 @@ pub(super) fn rest(view: &View) -> Decision {
 }
 
 /// Changed my.cnf entries: at run time where MySQL can; what needs a restart makes the member outdated.
-fn settings(view: &View) -> Option<Decision> {
+pub(super) fn settings(view: &View) -> Option<Decision> {
     let members = view.record.standby.iter().chain([&view.record.primary]);
     for name in members {
         let (Some(facts), Some(member)) = (view.answer(name), view.seen.members.get(name)) else { continue };
@@ -75,7 +83,7 @@ fn settings(view: &View) -> Option<Decision> {
 fn reverse(view: &View, name: &str) -> Option<Decision> {
     let primary = view.primary_answer()?;
     let receiving = primary.channel.as_ref().is_some_and(|c| c.receiver != ReceiverState::Off);
-    if view.record.mode == Mode::Solo {
+    if view.record.mode == Mode::Solo || split::has_channel(view) {
         return None;
     }
     if let Some(channel) = primary.channel.as_ref().filter(|c| !c.applier_error.is_empty()) {
@@ -85,7 +93,7 @@ fn reverse(view: &View, name: &str) -> Option<Decision> {
     let (source, member) = view.standby()?;
     let facts = view.standby_answer().filter(|s| standby::serving(view, s))?;
     let here = primary.channel.as_ref().is_some_and(|c| Some(&c.source_host) == member.address.as_ref() && c.applier_running);
-    if (receiving && here) || !standby::errant(facts, primary).is_empty() {
+    if (receiving && here) || !standby::errant(view, facts, primary).is_empty() {
         return None;
     }
     let step = Step::Attach { member: name.to_owned(), source: source.to_owned(), acker: false };

@@ -1,5 +1,6 @@
 //! What must hold of any decision, whatever was seen. Numbers are the invariants of docs/failover.md.
 
+use shardpair::api::pair::SplitRole;
 use shardpair::pair::decide::{FRESH_MS, HUNG_MS, Identity, identity, open, serving, View};
 use shardpair::pair::facts::{Contact, Facts, Observation, ReceiverState};
 use shardpair::mysql::gtid::GtidSet;
@@ -30,7 +31,8 @@ impl Case<'_> {
         if self.settings.paused && !decision.steps.is_empty() {
             broken.push("a paused pair has steps".into());
         }
-        if !decision.steps.is_empty() && self.record.provisioned() && self.newer_epoch() {
+        // A pair that follows another has no authority of its own to be contradicted.
+        if !decision.steps.is_empty() && self.record.provisioned() && self.record.follows.is_none() && self.newer_epoch() {
             broken.push("8: a member has seen a newer epoch than the record, and something is touched".into());
         }
         for step in &decision.steps {
@@ -44,6 +46,13 @@ impl Case<'_> {
                 _ => {}
             }
             before = Some(step);
+        }
+        let moves = decision.steps.iter().position(|s| matches!(s, Step::SwitchOver { .. }));
+        if let (Some(at), Some(Ok(_))) = (moves, self.settings.split.as_ref().map(|s| &s.guard)) {
+            let to = self.record.standby.as_ref();
+            if !decision.steps[..at].iter().any(|s| matches!(s, Step::Guard { member, .. } if Some(member) == to)) {
+                broken.push("12: a switchover opens a member whose guard wasn't set".into());
+            }
         }
         if decision.steps.is_empty() && decision.note.reason == Reason::InSync && !self.well() {
             broken.push("InSync is said and not all is well".into());
@@ -63,28 +72,58 @@ impl Case<'_> {
         self.record.mode == Mode::Sync && open(primary) && primary.source.enabled && serving(&view, standby) && !held
     }
 
+    /// Was the guard set just before, to what the record gives?
+    fn guarded(&self, current: &Record, before: Option<&Step>, member: &str) -> bool {
+        let Some(split) = &self.settings.split else { return true };
+        let moving = split.role == SplitRole::Child || current.ceded.is_none();
+        match before {
+            Some(Step::Guard { member: of, owned, .. }) => of == member && owned.contains(&super::split::MOVES) == moving,
+            _ => split.guard.is_err() && split.role == SplitRole::Parent && current.ceded.is_none(),
+        }
+    }
+
+    /// Neither side's primary has a deposed one's tail: of the other side's former primaries here, of ours there.
+    fn clean(&self, current: &Record, member: &str) -> bool {
+        let Some(other) = &self.seen.other else { return false };
+        let (Some(here), Some(there)) = (self.answer(current, member), other.members.get(&other.record.primary).and_then(|m| m.facts.as_ref())) else { return false };
+        let beyond = |a: &Facts, b: &Facts, of: &Record, but: &str| {
+            let all = a.holds().subtract(&b.holds()).without_source(&b.server_uuid);
+            of.members.iter().filter(|m| m.name != but).any(|m| all != all.without_source(&m.server_uuid))
+        };
+        !beyond(here, there, &other.record, &other.record.primary) && !beyond(there, here, current, member)
+    }
+
     fn step(&self, current: &Record, before: Option<&Step>, step: &Step, broken: &mut Vec<String>) {
         let mut law = |holds: bool, text: &str| {
             if !holds {
                 broken.push(format!("{text}: {step:?}"));
             }
         };
-        let alone = current.mode == Mode::Solo && self.settings.durability == Durability::Preferred;
+        let follows = current.follows.is_some();
+        let alone = current.mode == Mode::Solo && (self.settings.durability == Durability::Preferred || follows);
+        let theirs = self.seen.other.as_ref().map(|o| o.record.primary.as_str());
         let standby = current.standby.as_deref();
         match step {
             Step::RelaxAcks { member } if *member == current.primary => law(alone, "2: acks are relaxed and Solo isn't recorded, or durability is Required"),
             Step::RelaxAcks { member } => law(current.transition.as_ref().is_some_and(|t| t.to == *member), "2: acks are relaxed on a member that nobody promotes"),
-            Step::OpenPrimary { member, ack } => {
+            Step::OpenPrimary { member, ack, .. } => {
+                law(!follows, "12: opened, and the pair follows another");
+                law(self.guarded(current, before, member), "12: opened, and its guard wasn't set to what the record gives it");
                 law(*member == current.primary && current.transition.is_none(), "6: a member is opened that isn't the recorded primary");
                 law(*ack || alone, "1: opened without acks, and Solo isn't recorded, or durability is Required");
                 law(self.answer(current, member).is_some(), "6: opened without being who the record says");
             }
+            Step::PointVip { member } if follows => law(theirs == Some(member), "12: the VIP of a pair that follows doesn't lead to the parent's primary"),
             Step::PointVip { member } => law(*member == current.primary && current.transition.is_none(), "10: the VIP goes to a member that isn't the recorded primary"),
             Step::Attach { member, source, acker: true } => {
                 law(standby == Some(member) && *source == current.primary, "1: an acker that isn't the recorded standby");
                 law(current.deposed.as_ref().is_none_or(|d| d.member != *member), "9: a deposed member is attached");
                 law(current.rebuild.as_ref().is_none_or(|r| r.member != *member), "9: a member that is being rebuilt is attached");
                 law(current.rewind.as_ref().is_none_or(|r| r.member != *member || r.phase == RewindPhase::Comparing), "9: a member is attached with its tail");
+            }
+            Step::Attach { member, source, acker: false } if theirs == Some(source) && standby != Some(source) => {
+                law(*member == current.primary && current.severed.is_none(), "9: a link from somebody else, or after its end");
+                law(follows || self.clean(current, member), "9: a tail would go over the link");
             }
             Step::Attach { member, source, acker: false } => {
                 law(*member == current.primary && standby == Some(source), "9: a reverse channel from somewhere else");
@@ -93,7 +132,8 @@ impl Case<'_> {
             Step::CloseStandby { member } => law(*member != current.primary, "6: the primary is closed"),
             Step::Clone { member, donor } => {
                 law(current.rebuild.as_ref().is_some_and(|r| r.member == *member && r.phase == RebuildPhase::Cloning), "8: a clone that isn't recorded");
-                law(*donor == current.primary && *member != current.primary, "8: a clone from a member that isn't the primary");
+                let own = *donor == current.primary && *member != current.primary;
+                law(own || follows && self.seen.other.as_ref().is_some_and(|o| o.members.contains_key(donor)), "8: a clone from a member that isn't the primary");
             }
             Step::Rewind { member, tail, keep, mark, otherwise } => {
                 let recorded = current.rewind.as_ref().is_some_and(|r| r.member == *member && r.phase == RewindPhase::Undoing && r.mark == *mark);
@@ -112,6 +152,20 @@ impl Case<'_> {
                 law(current.transition.as_ref().is_some_and(|t| t.kind == MoveKind::Switchover && t.to == *to), "a switchover that isn't recorded as begun");
                 law(*from == current.primary && record.primary == *to && record.epoch > current.epoch, "a switchover from or to somebody else");
                 law(current.mode == Mode::Sync && record.standby.as_deref() == Some(from), "3: a switchover that isn't from Sync");
+            }
+            Step::Guard { member, owned, .. } => {
+                let none = follows && !owned.is_empty();
+                let given = current.ceded.is_some() && owned.contains(&super::split::MOVES) && self.settings.split.as_ref().is_some_and(|s| s.role == SplitRole::Parent);
+                law(!none && !given, "12: a guard accepts keys that the record doesn't give");
+                law(*member == current.primary || standby == Some(member), "12: a guard on somebody else's member");
+            }
+            Step::Cede { primary, to, record, .. } => {
+                let begun = current.flip.as_ref().is_some_and(|f| f.begun_at.is_some());
+                law(begun && current.ceded.is_none() && current.transition.is_none(), "a flip that isn't recorded as begun");
+                law(*primary == current.primary && theirs == Some(to) && record.ceded.as_ref().is_some_and(|c| c.epoch == record.epoch && record.epoch > current.epoch), "a flip to somebody else");
+            }
+            Step::GiveBack { primary, to, record } => {
+                law(*primary == current.primary && theirs == Some(to) && record.follows.is_some() && current.linked.is_some() && current.severed.is_none(), "a way back that isn't open");
             }
             Step::KillProcess { member, pod_uid } => {
                 let seen = &self.seen.members[member];
@@ -149,7 +203,9 @@ impl Case<'_> {
         if old.standby_boot != new.standby_boot && new.mode == Mode::Sync {
             law(matches!(before, Some(Step::ProveSync { .. })), "3: another boot is taken for the one of Sync, unproven");
         }
-        if old.primary != new.primary {
+        if old.primary != new.primary && old.follows.is_some() && new.follows.is_some() {
+            law(new.mode == Mode::Solo, "2: another member that follows is said to be in Sync");
+        } else if old.primary != new.primary {
             law(old.transition.as_ref().is_some_and(|t| t.kind != MoveKind::Switchover && t.to == new.primary), "4: another primary without a transition");
             let fenced = self.answer(old, &new.primary).is_some_and(|f| f.channel.as_ref().is_none_or(|c| c.receiver == ReceiverState::Off && f.executed.contains(&c.received)));
             law(fenced, "4, 5: another primary that isn't fenced and drained");
@@ -170,9 +226,14 @@ impl Case<'_> {
     /// 8: nothing is undone that wasn't saved.
     fn undone(&self, old: &Record, before: Option<&Step>, new: &Record, law: &mut impl FnMut(bool, &str)) {
         let Some(Rebuild { member, phase: RebuildPhase::Marking, .. }) = new.rebuild.as_ref().filter(|_| old.rebuild != new.rebuild) else { return };
+        // What follows owns nothing.
+        if old.follows.is_some() {
+            return;
+        }
         let unknown = new.member(member).is_none_or(|m| m.volume.is_empty());
         let (Some(there), Some(primary)) = (self.answer(old, member), self.answer(old, &old.primary)) else { return };
-        let tail = there.executed.subtract(&primary.executed).without_source(&primary.server_uuid);
+        let known = if old.linked.is_some() { primary.holds() } else { primary.executed.clone() };
+        let tail = there.executed.subtract(&known).without_source(&primary.server_uuid);
         let before_that = old.rewind.as_ref().filter(|r| r.member == *member).and_then(|r| GtidSet::parse(&r.tail).ok());
         let tail = tail.subtract(&before_that.unwrap_or_default());
         let saved = matches!(before, Some(Step::SaveTail { member: of, .. }) if of == member);

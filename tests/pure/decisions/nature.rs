@@ -11,16 +11,24 @@ impl World {
     /// All that happens by itself within milliseconds.
     pub fn settle(&mut self) {
         self.now += SignedDuration::from_millis(5);
-        let highest = self.named().iter().filter_map(|n| n[1..].parse::<u32>().ok()).max().unwrap_or(0);
-        let next: u32 = self.seen.next_member[1..].parse().unwrap_or(2);
-        self.seen.next_member = format!("m{}", next.max(highest + 1));
-        for name in self.named() {
-            self.ensure(&name);
+        let mut everybody = Vec::new();
+        for _ in 0..2 {
+            everybody.extend(self.named());
+            self.swap();
         }
-        let named = self.named();
+        let highest = everybody.iter().filter_map(|n| n[1..].parse::<u32>().ok()).max().unwrap_or(0);
+        for _ in 0..2 {
+            let next: u32 = self.seen.next_member[1..].parse().unwrap_or(2);
+            self.seen.next_member = format!("m{}", next.max(highest + 1));
+            for name in self.named() {
+                self.ensure(&name);
+            }
+            let named = self.named();
+            self.seen.members.retain(|name, _| named.contains(name));
+            self.swap();
+        }
         // The cluster's controller takes the pod of a member that was replaced; its volume stays.
-        self.bodies.retain(|name, _| named.contains(name));
-        self.seen.members.retain(|name, _| named.contains(name));
+        self.bodies.retain(|name, _| everybody.contains(name));
         let names: Vec<String> = self.bodies.keys().cloned().collect();
         for name in &names {
             self.finish_clone(name);
@@ -33,7 +41,11 @@ impl World {
             names.iter().for_each(|name| self.replicate(name));
         }
         names.iter().for_each(|name| self.count(name));
-        self.look();
+        for _ in 0..2 {
+            self.look();
+            self.swap();
+        }
+        self.look_over();
     }
 
     fn named(&self) -> Vec<String> {
@@ -49,6 +61,11 @@ impl World {
             // In the record and not in the spec: nobody makes its pod.
             self.seen.members.entry(name.to_owned()).or_default();
             return;
+        }
+        if self.bodies.contains_key(name) && !self.seen.members.contains_key(name) {
+            // A member that changes pairs.
+            let known = self.parked.as_ref().and_then(|p| p.seen.members.get(name)).cloned().unwrap_or_default();
+            self.seen.members.insert(name.to_owned(), known);
         }
         if !self.bodies.contains_key(name) {
             let facts = Facts { server_uuid: uuid_of(letter(name)), version: "9.7.4".into(), ..Facts::default() };
@@ -66,15 +83,23 @@ impl World {
         if !self.bodies[name].alive || !self.bodies.get(&donor).is_some_and(|d| d.alive && !d.hung) {
             return;
         }
-        let (executed, epoch) = (self.bodies[&donor].facts.executed.clone(), self.bodies[&donor].facts.epoch);
+        let (executed, guard) = (self.bodies[&donor].facts.executed.clone(), self.bodies[&donor].facts.guard.clone());
+        let epoch = self.bodies[&donor].facts.epoch.filter(|_| self.same_pair(name, &donor));
         let (self_undone, rewound) = (self.bodies[&donor].undone.clone(), self.bodies[&donor].facts.rewound);
         let body = self.body(name);
         body.cloning = None;
         (body.pending, body.undone, body.differs) = (GtidSet::default(), self_undone, false);
         let facts = &mut body.facts;
         (facts.purged, facts.executed, facts.epoch) = (executed.clone(), executed, epoch);
-        (facts.rebuild_marker, facts.channel, facts.rewound, facts.filters, facts.foreign_channels) = (false, None, rewound, 0, 0);
+        (facts.rebuild_marker, facts.channel, facts.guard, facts.rewound) = (false, None, guard, rewound);
+        (facts.filters, facts.foreign_channels) = (0, 0);
         self.boot(name);
+    }
+
+    fn same_pair(&self, a: &str, b: &str) -> bool {
+        let of = |r: &shardpair::pair::record::Record, n: &str| r.primary == n || r.standby.as_deref() == Some(n);
+        let theirs = self.parked.as_ref().map(|p| &p.record);
+        of(&self.record, a) && of(&self.record, b) || theirs.is_some_and(|r| of(r, a) && of(r, b))
     }
 
     fn linked(&self, a: &str, b: &str) -> bool {
@@ -97,6 +122,13 @@ impl World {
             }
         }
         let breaks = self.bodies[name].breaks.clone();
+        // What it applies waits for its own acker.
+        let own = &self.bodies[name].facts.source;
+        let stuck = own.enabled && own.clients == 0 && !self.bodies[name].facts.executed.contains(&channel.received);
+        if stuck {
+            self.body(name).facts.channel = Some(channel);
+            return;
+        }
         if channel.applier_running && channel.applier_error.is_empty() {
             match breaks {
                 Some(error) if !self.bodies[name].facts.executed.contains(&channel.received) => (channel.applier_running, channel.applier_error) = (false, error),
@@ -104,7 +136,7 @@ impl World {
             }
         }
         let applied = self.bodies[name].facts.executed.contains(&channel.received) && channel.receiver == ReceiverState::On;
-        if applied && self.bodies[name].facts.super_read_only {
+        if applied && self.bodies[name].facts.super_read_only && self.same_pair(name, &source) {
             self.body(name).facts.epoch = self.bodies[name].facts.epoch.max(self.bodies[&source].facts.epoch);
         }
         self.body(name).facts.channel = Some(channel);
@@ -121,7 +153,8 @@ impl World {
             (channel.receiver, channel.receiver_error) = (ReceiverState::Off, "13114: the source has purged what is needed".into());
             return;
         }
-        let new = from.facts.executed.union(&from.pending).subtract(&own.executed);
+        // It ignores what it wrote itself.
+        let new = from.facts.executed.union(&from.pending).subtract(&own.executed).subtract(&self.bodies[name].pending);
         let (acks, uuid) = (own.replica_enabled, from.facts.server_uuid.clone());
         (channel.receiver, channel.source_uuid, channel.silent_ms) = (ReceiverState::On, uuid, Some(0));
         channel.receiver_error.clear();
@@ -142,7 +175,9 @@ impl World {
             b.facts.replica_enabled && self.linked(name, other) && b.facts.channel.as_ref().is_some_and(|c| c.source_host == host && c.receiver == ReceiverState::On)
         });
         let clients = clients.count() as u32;
-        let (epoch, primary) = (self.record.epoch, self.record.primary == name);
+        let parked = self.parked.as_ref().map(|p| &p.record).filter(|r| r.primary == name);
+        let record = parked.unwrap_or(&self.record);
+        let (epoch, primary) = (record.epoch, record.primary == name);
         let body = self.body(name);
         body.facts.source.clients = clients + body.strangers;
         if !body.pending.is_empty() {
@@ -158,7 +193,7 @@ impl World {
     /// What the operator sees of all this.
     pub fn look(&mut self) {
         for (name, body) in &self.bodies {
-            let member = self.seen.members.get_mut(name).expect("every body has a member");
+            let Some(member) = self.seen.members.get_mut(name) else { continue };
             let answers = body.alive && !body.hung && !body.unseen;
             let silent = body.alive && (body.hung || body.unseen);
             if answers {
@@ -192,7 +227,8 @@ impl World {
     /// Time goes by.
     pub fn wait(&mut self, ms: u64) {
         self.now += SignedDuration::from_millis(ms as i64);
-        for member in self.seen.members.values_mut() {
+        let sides = self.seen.members.values_mut().chain(self.parked.iter_mut().flat_map(|p| p.seen.members.values_mut()));
+        for member in sides {
             if let Contact::Broken { for_ms, .. } | Contact::Silent { for_ms } = &mut member.contact {
                 *for_ms += ms;
             }

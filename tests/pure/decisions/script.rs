@@ -12,6 +12,10 @@ use shardpair::pair::record::{AppliedSettings, Record};
 use shardpair::pair::settings::{Ack, Durability};
 use shardpair::pair::step::{Decision, Next};
 
+use shardpair::api::expansion::Standbys;
+use shardpair::pair::facts::Observation;
+use shardpair::pair::split::SplitUntil;
+
 use super::law::Case;
 use super::show;
 use super::steps::Stopped;
@@ -38,22 +42,42 @@ impl World {
         }
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
+            "pair" if rest == "prepared" => *self = World::prepared(),
+            "pair" if rest == "flipped" => *self = World::flipped(),
             "pair" => *self = begin(rest),
             "wait" => self.wait(ms(rest)),
             "write" => self.write(rest.parse().expect("write <n>")),
             "cordon" | "uncordon" => {
-                for pod in self.seen.members.values_mut().filter_map(|m| m.pod.as_mut()).filter(|p| p.node.as_deref() == Some(rest)) {
+                let sides = self.seen.members.values_mut().chain(self.parked.iter_mut().flat_map(|p| p.seen.members.values_mut()));
+                for pod in sides.filter_map(|m| m.pod.as_mut()).filter(|p| p.node.as_deref() == Some(rest)) {
                     pod.node_cordoned = word == "cordon";
                 }
             }
             "request" => self.request(rest),
             "set" => self.set(rest),
             "new-operator" => self.new_operator(),
+            "split" => self.begin_split(if rest == "after" { Standbys::After } else { Standbys::Before }),
+            "unsplit" => self.end_split(),
+            "drop-child" => self.drop_child(),
+            "until" => self.until(match rest {
+                "prepared" => SplitUntil::Prepared,
+                "flipped" => SplitUntil::Flipped,
+                "dissolved" => SplitUntil::Dissolved,
+                _ => SplitUntil::Purged,
+            }),
+            "child" => {
+                self.swap();
+                let text = self.tell(rest);
+                self.swap();
+                return text;
+            }
+            "fence" => self.fence_held = rest == "held",
             "switchover-fails-at" => self.switchover_fails_at = rest.parse().ok(),
             "decide" => return show::decision(None, &self.record, &self.decide()),
             "apply" => return self.pass(None, rest.parse().ok()).1,
             "run" => return self.run(),
             "interrupt" => return self.interrupt(),
+            "show" if self.parked.is_some() => return self.both(),
             "show" => return show::state(self),
             other => panic!("no such line: {other}"),
         }
@@ -95,6 +119,12 @@ impl World {
 
     /// `m0: dies`, `m1: has A:1-118`, …
     pub fn change(&mut self, name: &str, what: &str) {
+        let elsewhere = self.parked.as_ref().is_some_and(|p| p.seen.members.contains_key(name));
+        if !self.seen.members.contains_key(name) && elsewhere {
+            self.swap();
+            self.change(name, what);
+            return self.swap();
+        }
         let (word, rest) = what.split_once(' ').unwrap_or((what, ""));
         if self.change_body(name, word, rest) || self.change_facts(name, word, rest) {
             return;
@@ -237,16 +267,27 @@ impl World {
             self.fuel = None;
         }
         self.settle();
-        if let Some(lost) = self.lost_writes() {
+        let stage = self.name.clone();
+        if let Some(broken) = self.broken_split_law() {
+            let _ = writeln!(text, "!!! {broken}");
+        }
+        let lost = self.lost_writes();
+        if self.name != stage {
+            self.swap();
+        }
+        if let Some(lost) = lost {
             let _ = writeln!(text, "!!! ACKNOWLEDGED WRITES ARE LOST: {}", show::set(&lost));
         }
         // Something that is expected any moment, and nothing came: at rest.
-        let still = before.0 == self.record && before.1 == self.seen && before.2 == self.settings;
+        let still = before.0 == self.record && same(&before.1, &self.seen) && before.2 == self.settings;
         (!(still && (decision.steps.is_empty() || decision.next != Next::Now)), text)
     }
 
     /// Passes until it rests.
     pub fn run(&mut self) -> String {
+        if self.parked.is_some() {
+            return self.run_both();
+        }
         let mut text = String::new();
         for number in 1..=MANY {
             let quiet = text.rsplit_once(". ").map(|(_, last)| last.to_owned());
@@ -298,13 +339,26 @@ impl World {
     }
 
     /// What an interrupted move must have in common with one that wasn't.
-    fn end(&self) -> String {
+    fn end(&mut self) -> String {
+        if self.parked.is_none() {
+            return self.one_end();
+        }
+        self.parent_first();
+        let parent = self.one_end();
+        self.swap();
+        let text = format!("{parent} | child {}", self.one_end());
+        self.swap();
+        text
+    }
+
+    fn one_end(&self) -> String {
         let r = &self.record;
-        let open: Vec<&String> = self.bodies.iter().filter(|(_, b)| b.alive && !b.facts.super_read_only).map(|(n, _)| n).collect();
+        let open: Vec<&String> = self.bodies.iter().filter(|(n, b)| b.alive && !b.facts.super_read_only && self.seen.members.contains_key(*n)).map(|(n, _)| n).collect();
         let reason = self.decide().note.reason;
         let abandoned: Vec<&str> = r.abandoned.iter().map(|a| a.member.as_str()).collect();
         let open: Vec<&str> = open.into_iter().map(String::as_str).collect();
         let mut text = format!("{} {:?}, standby {}, open: {}; {}", r.primary, r.mode, r.standby.as_deref().unwrap_or("none"), open.join(", "), reason.as_str());
+        text.push_str(&show::of_split(r));
         if let Some(t) = &r.transition {
             let _ = write!(text, ", {:?} under way", t.kind);
         }
@@ -313,6 +367,11 @@ impl World {
         }
         text
     }
+}
+
+/// Does a pair see the same? (What the other side of a split does shows in its members soon enough.)
+fn same(a: &Observation, b: &Observation) -> bool {
+    a.members == b.members && a.vip == b.vip && a.requests == b.requests && a.unprovisioned == b.unprovisioned
 }
 
 fn begin(how: &str) -> World {

@@ -46,7 +46,7 @@ fn step(current: &mut Record, step: &Step) -> String {
         }
         Step::StopReceiver { member } => format!("stop receiver of {member}"),
         Step::StartApplier { member } => format!("start applier of {member}"),
-        Step::OpenPrimary { member, ack } => format!("open {member} as primary, acks {}", if *ack { "required" } else { "off" }),
+        Step::OpenPrimary { member, ack, linked } => format!("open {member} as primary, acks {}{}", if *ack { "required" } else { "off" }, if *linked { ", linked" } else { "" }),
         Step::RequireAcks { member } => format!("require acks on {member}"),
         Step::RelaxAcks { member } => format!("relax acks on {member}"),
         Step::ProveSync { primary, standby } => format!("prove that {standby} holds all of {primary}"),
@@ -65,6 +65,20 @@ fn step(current: &mut Record, step: &Step) -> String {
         Step::ApplySettings { member, .. } => format!("apply settings on {member}"),
         Step::EnableEvents { member } => format!("enable events on {member}"),
         Step::SetMembers { members } => format!("set members {}", members.join(", ")),
+        Step::Guard { member, owned, ddl, unsharded, .. } => {
+            let owned: Vec<&str> = owned.iter().map(|c| if *c == super::split::STAYS { "staying" } else { "moving" }).collect();
+            let more = match (ddl, unsharded) {
+                (false, false) => ", no DDL, no other tables",
+                (false, true) => ", no DDL",
+                _ => "",
+            };
+            format!("guard {member}: {} keys{more}", if owned.is_empty() { "no".to_owned() } else { owned.join(" and ") })
+        }
+        Step::RemoveGuard { member } => format!("remove the guard of {member}"),
+        Step::CloseFollower { member } => format!("close {member} as follower"),
+        Step::Detach { member, drain } => format!("detach {member}{}", if *drain { ", drained" } else { "" }),
+        Step::Cede { primary, to, acker, record, .. } => format!("cede {primary} -> {to} (acker {}), record {}", acker.as_deref().unwrap_or("none"), changes(current, record)),
+        Step::GiveBack { primary, to, record } => format!("give back {primary} -> {to}, record {}", changes(current, record)),
         Step::ClearRequest { annotation } => format!("clear request {}", annotation.trim_start_matches("shardpair.io/")),
     }
 }
@@ -101,13 +115,42 @@ fn changes(old: &Record, new: &Record) -> String {
         let names: Vec<String> = new.members.iter().map(|m| if m.volume.is_empty() || m.server_uuid.is_empty() { format!("{} (unknown)", m.name) } else { format!("{} ({})", m.name, m.volume) }).collect();
         parts.push(format!("members {}", names.join(", ")));
     }
+    let (was, is) = (of_split(old), of_split(new));
+    if was != is {
+        parts.push(if is.is_empty() { "nothing of a split".into() } else { is.trim_start_matches(", ").to_owned() });
+    }
     parts.join(" ")
+}
+
+/// What a record says of a split.
+pub fn of_split(r: &Record) -> String {
+    let mut text = String::new();
+    if let Some(f) = &r.follows {
+        let _ = write!(text, ", follows {}", f.pair);
+        if let Some(epoch) = f.given_back {
+            let _ = write!(text, " (gave back {epoch})");
+        }
+    }
+    if let Some(c) = &r.ceded {
+        let _ = write!(text, ", ceded to {} at {}", c.pair, c.epoch);
+    }
+    if let Some(l) = &r.linked {
+        let _ = write!(text, ", linked to {}", l.pair);
+    }
+    if let Some(s) = &r.severed {
+        let _ = write!(text, ", severed ({:?}{})", s.reason, if s.proven { ", proven" } else { "" });
+    }
+    if let Some(f) = &r.flip {
+        let _ = write!(text, ", {} tries undone{}", f.given_up, if f.begun_at.is_some() { ", one begun" } else { "" });
+    }
+    text
 }
 
 /// The record, and each member in a line.
 pub fn state(world: &World) -> String {
     let r = &world.record;
     let mut text = format!("= epoch {}: {} {:?}, standby {}", r.epoch, r.primary, r.mode, r.standby.as_deref().unwrap_or("none"));
+    text.push_str(&of_split(r));
     if let Some(t) = &r.transition {
         let _ = write!(text, ", {:?} to {} under way", t.kind, t.to);
     }
@@ -151,6 +194,10 @@ fn member(world: &World, name: &str, member: &shardpair::pair::facts::Member) ->
     if let Some(c) = f.channel.as_ref().filter(|c| c.receiver != ReceiverState::Off) {
         let how = if c.receiver == ReceiverState::On { "follows" } else { "connects to" };
         let _ = write!(text, ", {how} {}{}", c.source_host.trim_start_matches("svc-"), if f.replica_enabled { " as acker" } else { "" });
+    }
+    if let Some(g) = &f.guard {
+        let classes: String = g.owned.iter().map(|c| if *c == super::split::STAYS { 's' } else { 'm' }).collect();
+        let _ = write!(text, ", guard [{classes}]");
     }
     if f.rebuild_marker {
         text.push_str(", marked");

@@ -20,7 +20,7 @@ impl World {
     }
 
     /// Before each command: has the operator been killed?
-    fn burn(&mut self) -> Result<(), Stopped> {
+    pub(super) fn burn(&mut self) -> Result<(), Stopped> {
         self.spent += 1;
         match &mut self.fuel {
             Some(0) => Err(Stopped::Killed),
@@ -33,7 +33,7 @@ impl World {
     }
 
     /// A command needs a member that answers.
-    fn at(&mut self, name: &str) -> Result<(), Stopped> {
+    pub(super) fn at(&mut self, name: &str) -> Result<(), Stopped> {
         let answers = self.bodies.get(name).is_some_and(|b| b.alive && !b.hung && !b.unseen);
         if answers { Ok(()) } else { Err(Stopped::Surprise(format!("{name} doesn't answer"))) }
     }
@@ -46,8 +46,11 @@ impl World {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), Stopped> {
-        if let Step::SwitchOver { from, to, record } = step {
-            return self.switch_over(from, to, record);
+        match step {
+            Step::SwitchOver { from, to, record } => return self.switch_over(from, to, record),
+            Step::Cede { primary, to, acker, record, .. } => return self.cede(primary, to, acker.as_deref(), record),
+            Step::GiveBack { primary, to, record } => return self.give_back(primary, to, record),
+            _ => {}
         }
         self.burn()?;
         match step {
@@ -64,10 +67,12 @@ impl World {
                     (channel.applier_running, channel.applier_error) = (true, String::new());
                 }
             }
-            Step::OpenPrimary { member, ack } => {
+            Step::OpenPrimary { member, ack, linked } => {
                 self.at(member)?;
-                self.drained(member)?;
-                self.open(member, *ack);
+                if !linked {
+                    self.drained(member)?;
+                }
+                self.open(member, *ack, *linked);
             }
             Step::RequireAcks { member } => self.require_acks(member)?,
             Step::RelaxAcks { member } => {
@@ -79,7 +84,7 @@ impl World {
             Step::ProveSync { primary, standby } => self.prove(primary, standby)?,
             Step::CloseStandby { member } => self.close(member)?,
             Step::Attach { member, source, acker } => self.attach(member, source, *acker)?,
-            Step::PointVip { member } => self.seen.vip.points_to = self.seen.members[member].pod.as_ref().and_then(|p| p.ip.clone()),
+            Step::PointVip { member } => self.point_vip(member)?,
             Step::KillProcess { member, pod_uid } => self.kill(member, pod_uid),
             Step::ShutDown { member } => {
                 self.at(member)?;
@@ -107,12 +112,23 @@ impl World {
                 self.at(member)?;
                 self.body(member).cloning = Some(donor.clone());
             }
-            Step::SwitchOver { .. } => unreachable!("above"),
+            Step::SwitchOver { .. } | Step::Cede { .. } | Step::GiveBack { .. } => unreachable!("above"),
+            Step::Guard { member, owned, ddl, unsharded, .. } => self.set_guard(member, owned, *ddl, *unsharded)?,
+            Step::RemoveGuard { member } => {
+                self.at(member)?;
+                self.body(member).facts.guard = None;
+            }
+            Step::CloseFollower { member } => {
+                self.at(member)?;
+                let facts = &mut self.body(member).facts;
+                (facts.super_read_only, facts.offline_mode, facts.events_on) = (true, false, false);
+            }
+            Step::Detach { member, drain } => self.detach(member, *drain)?,
             Step::Provision { member } => {
                 self.at(member)?;
                 self.body(member).facts.epoch = Some(self.record.epoch);
                 self.seen.unprovisioned = false;
-                self.write(3);
+                (0..3).for_each(|_| self.write_heartbeat(member));
             }
             Step::ApplySettings { member, hash } => {
                 self.at(member)?;
@@ -126,6 +142,15 @@ impl World {
             Step::SetMembers { members } => self.settings.members = members.clone(),
             Step::ClearRequest { annotation } => self.clear(annotation),
         }
+        Ok(())
+    }
+
+    /// Of this pair or of the other side.
+    pub(super) fn point_vip(&mut self, member: &str) -> Result<(), Stopped> {
+        let other = self.parked.as_ref().and_then(|p| p.seen.members.get(member));
+        let pod = self.seen.members.get(member).or(other).and_then(|m| m.pod.as_ref());
+        let Some(ip) = pod.and_then(|p| p.ip.clone()) else { return Err(Stopped::Surprise(format!("the pod of {member} has no address"))) };
+        self.seen.vip.points_to = Some(ip);
         Ok(())
     }
 
@@ -146,8 +171,11 @@ impl World {
         }
     }
 
-    fn write_record(&mut self, record: &Record) {
+    pub(super) fn write_record(&mut self, record: &Record) {
         let old = std::mem::replace(&mut self.record, record.clone());
+        if let Some(broken) = self.broken_record_law(&old, record) {
+            panic!("{broken}: {old:?} -> {record:?}");
+        }
         let person = old.transition.as_ref().is_some_and(|t| t.kind == MoveKind::PromoteWithDataLoss);
         if person && old.primary != record.primary {
             // A person named the loss: what only the old primary holds is no longer promised.
@@ -196,7 +224,9 @@ impl World {
         if !source.enabled || source.wait_count != 1 {
             return Err(Stopped::Surprise(format!("{primary} doesn't wait for one acker")));
         }
-        self.write(1);
+        if self.record.follows.is_none() {
+            self.write_heartbeat(primary);
+        }
         let clients = self.body(primary).facts.source.clients;
         if clients != 1 || !self.body(primary).pending.is_empty() {
             return Err(Stopped::Surprise(format!("{primary}: no acknowledgement within 3 s")));
@@ -280,9 +310,9 @@ impl World {
                 4 => self.write_record(record),
                 5 => {
                     self.at(to)?;
-                    self.open(to, true);
+                    self.open(to, true, false);
                 }
-                6 => self.seen.vip.points_to = self.seen.members[to].pod.as_ref().and_then(|p| p.ip.clone()),
+                6 => self.point_vip(to)?,
                 7 => self.attach(from, to, true)?,
                 _ => self.close(from)?,
             }

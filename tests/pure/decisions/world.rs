@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use shardpair::mysql::gtid::{GtidSet, Uuid};
-use shardpair::pair::facts::{Channel, Contact, Facts, Observation, ReceiverState, SourceSide};
+use shardpair::pair::facts::{Channel, Contact, Facts, Observation, Pod, ReceiverState, SourceSide};
 use shardpair::pair::record::{self, Mode, Record};
 use shardpair::pair::settings::Settings;
+
+use super::split::{MOVES, STAYS, Side};
 
 /// One member as it is, whatever the operator can see of it.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +72,17 @@ pub struct World {
     /// Steps that may still be carried out before the operator is killed.
     pub fuel: Option<u32>,
     pub spent: u32,
+    /// Of a split: which pair this is, and the other one.
+    pub name: String,
+    pub parked: Option<Box<Side>>,
+    /// Of what was acknowledged: writes with keys that move.
+    pub acked_moving: GtidSet,
+    /// Of all writes: those with keys that move.
+    pub moving: GtidSet,
+    /// Of all writes in a split: the operator's own, which belong to no pair's keys.
+    pub ours: GtidSet,
+    /// A transaction with moving keys stays open.
+    pub fence_held: bool,
 }
 
 /// `A` for m0, `B` for m1, …: the letter that stands for a member's server_uuid.
@@ -105,6 +118,12 @@ impl World {
             switchover_fails_at: None,
             fuel: None,
             spent: 0,
+            name: String::new(),
+            parked: None,
+            acked_moving: GtidSet::default(),
+            moving: GtidSet::default(),
+            ours: GtidSet::default(),
+            fence_held: false,
         };
         world.settle();
         world
@@ -128,7 +147,7 @@ impl World {
             ..Default::default()
         });
         world.record = Record { epoch: 7, primary: "m0".into(), standby: Some("m1".into()), mode: Mode::Sync, members: members.into(), standby_boot: Some("boot1/k1".into()), ..Record::default() };
-        world.open("m0", true);
+        world.open("m0", true, false);
         world.connect("m1", "m0", true);
         world.connect("m0", "m1", false);
         world.seen.vip.points_to = world.seen.members["m0"].pod.as_ref().and_then(|p| p.ip.clone());
@@ -141,11 +160,11 @@ impl World {
     }
 
     /// Writable, open to clients.
-    pub fn open(&mut self, name: &str, ack: bool) {
+    pub fn open(&mut self, name: &str, ack: bool, linked: bool) {
         let facts = &mut self.body(name).facts;
         (facts.super_read_only, facts.offline_mode, facts.replica_enabled, facts.events_on) = (false, false, false, true);
         facts.source = SourceSide { enabled: ack, on: ack, wait_count: 1, ..facts.source };
-        if let Some(channel) = &mut facts.channel {
+        if let Some(channel) = facts.channel.as_mut().filter(|_| !linked) {
             (channel.receiver, channel.applier_running) = (ReceiverState::Off, false);
         }
         if !ack {
@@ -161,7 +180,8 @@ impl World {
         body.facts.executed = body.facts.executed.union(&pending);
         body.facts.source.waiting = 0;
         if !given_up {
-            self.acked = self.acked.union(&pending);
+            self.acked = self.acked.union(&pending.subtract(&self.ours));
+            self.acked_moving = self.acked_moving.union(&pending.intersection(&self.moving));
         }
     }
 
@@ -217,32 +237,59 @@ impl World {
 
     /// A new pod on the same volume, with the next uid and address.
     pub fn new_pod(&mut self, name: &str) {
-        let pod = self.seen.members.get_mut(name).and_then(|m| m.pod.as_mut()).expect("a pod");
+        let theirs = self.parked.iter_mut().filter_map(|p| p.seen.members.get_mut(name));
+        let mut pods: Vec<&mut Pod> = self.seen.members.get_mut(name).into_iter().chain(theirs).filter_map(|m| m.pod.as_mut()).collect();
+        for pod in &mut pods {
+            Self::next_pod(name, pod);
+        }
+    }
+
+    fn next_pod(name: &str, pod: &mut Pod) {
         let n: u32 = pod.uid.rsplit('.').next().and_then(|n| n.parse().ok()).unwrap_or(0) + 1;
         (pod.uid, pod.terminating, pod.outdated) = (format!("pod-{name}.{n}"), false, false);
         pod.ip = Some(format!("10.0.{}.{n}", &name[1..]));
     }
 
-    /// Clients write `n` transactions to whoever accepts them.
+    /// Clients write `n` transactions to whoever accepts them; during a split, of each class of keys.
     pub fn write(&mut self, n: u64) {
-        let writable: Vec<String> = self.bodies.iter().filter(|(_, b)| b.alive && !b.hung && !b.facts.super_read_only && !b.facts.offline_mode).map(|(n, _)| n.clone()).collect();
-        for name in writable {
-            let body = self.body(&name);
-            let own: Uuid = body.facts.server_uuid.parse().expect("a uuid");
-            let all = body.facts.executed.union(&body.pending);
-            let last = all.iter().filter(|(u, tag, _)| *u == own && tag.is_empty()).flat_map(|(_, _, i)| i.iter().map(|i| i.last)).max().unwrap_or(0);
-            body.pending.add(own, "", last + 1, last + n);
-            if !body.facts.source.enabled {
-                self.release(&name);
-            }
+        let classes: &[u32] = if self.parked.is_some() { &[STAYS, MOVES] } else { &[STAYS] };
+        for class in classes {
+            let wrong = self.wrong_place(*class);
+            let able = |n: &String, b: &Body| b.alive && !b.hung && World::accepts(&b.facts, *class) && !wrong.contains(n);
+            let writable: Vec<String> = self.bodies.iter().filter(|(n, b)| able(n, b)).map(|(n, _)| n.clone()).collect();
+            writable.iter().for_each(|name| self.write_on(name, Some(*class), n));
         }
+        self.settle();
+    }
+
+    fn write_on(&mut self, name: &str, class: Option<u32>, n: u64) {
+        let body = self.body(name);
+        let own: Uuid = body.facts.server_uuid.parse().expect("a uuid");
+        let all = body.facts.executed.union(&body.pending);
+        let last = all.iter().filter(|(u, tag, _)| *u == own && tag.is_empty()).flat_map(|(_, _, i)| i.iter().map(|i| i.last)).max().unwrap_or(0);
+        body.pending.add(own, "", last + 1, last + n);
+        let alone = !body.facts.source.enabled;
+        match class.filter(|_| self.parked.is_some()) {
+            Some(MOVES) => self.moving.add(own, "", last + 1, last + n),
+            None if self.parked.is_some() => self.ours.add(own, "", last + 1, last + n),
+            _ => {}
+        }
+        if alone {
+            self.release(name);
+        }
+    }
+
+    /// The operator's own write: no guard binds it.
+    pub fn write_heartbeat(&mut self, name: &str) {
+        self.write_on(name, None, 1);
         self.settle();
     }
 
     /// The operator is killed and another one begins: what wasn't recorded is forgotten.
     pub fn new_operator(&mut self) {
         self.fuel = None;
-        for member in self.seen.members.values_mut() {
+        let sides = self.seen.members.values_mut().chain(self.parked.iter_mut().flat_map(|p| p.seen.members.values_mut()));
+        for member in sides {
             member.not_serving_ms = member.not_serving_ms.min(1);
             if member.contact != Contact::Answering {
                 (member.facts, member.facts_age_ms) = (None, u64::MAX);
@@ -255,7 +302,10 @@ impl World {
     }
 
     /// An acknowledged write that the open primary doesn't have is lost.
-    pub fn lost_writes(&self) -> Option<GtidSet> {
+    pub fn lost_writes(&mut self) -> Option<GtidSet> {
+        if self.parked.is_some() {
+            return self.lost_over_the_split();
+        }
         let body = self.bodies.get(&self.record.primary)?;
         let open = body.alive && !body.facts.super_read_only && !body.facts.offline_mode;
         let lost = self.acked.subtract(&body.facts.executed.union(&body.pending)).union(&body.facts.executed.intersection(&body.undone));

@@ -1,0 +1,210 @@
+//! A split, as each of the two pairs carries out its part. Pure.
+//!
+//! The child is a pair of its own from the first moment; while it *follows* it owns nothing, and no write depends on it.
+//! The flip is one write of the parent's record (`ceded`), the way back one of the child's (`follows.givenBack`); each side
+//! reads the other's record from a watch, and acts only on what no later record takes back: a cession is undone by nobody
+//! but the child that has it, a return by nobody but a later cession.
+//! `follow` is the child before the flip, `flip` the flip and the way back, `link` the dual-master link, `dissolve` its end.
+//! Invariant 12: the guard's rows on every member are what the record says, before that member becomes writable.
+
+mod dissolve;
+mod flip;
+mod follow;
+mod link;
+mod status;
+
+use std::collections::BTreeSet;
+
+pub use status::status;
+
+use super::{FRESH_MS, Identity, View, identity, open};
+use crate::api::pair::SplitRole;
+use crate::mysql::gtid::GtidSet;
+use crate::pair::facts::{Channel, Contact, Facts, Member, Other, ReceiverState};
+use crate::pair::record::{Mode, Record};
+use crate::pair::settings::{GuardWanted, SplitWanted};
+use crate::pair::step::{Decision, Reason, Step};
+
+impl<'a> View<'a> {
+    /// What the plan asks.
+    pub(super) fn split(&self) -> Option<&'a SplitWanted> {
+        self.settings.split.as_ref()
+    }
+
+    /// The other pair, as last heard of.
+    pub(super) fn other(&self) -> Option<&'a Other> {
+        let wanted = self.split()?;
+        self.seen.other.as_ref().filter(|o| o.name == wanted.other && o.record.provisioned())
+    }
+
+    /// Fresh facts of a member of the other pair that is who that pair's record says.
+    pub(super) fn other_answer(&self, name: &str) -> Option<&'a Facts> {
+        let other = self.other()?;
+        let member = other.members.get(name)?;
+        let fresh = member.facts_age_ms <= FRESH_MS && identity(&other.record, member, name) == Identity::Match;
+        member.answer().filter(|_| fresh)
+    }
+
+    /// The other pair's primary, when that pair isn't changing it now.
+    pub(super) fn other_primary(&self) -> Option<(&'a str, &'a Member, &'a Facts)> {
+        let other = self.other().filter(|o| o.record.transition.is_none())?;
+        let (name, member) = other.members.get_key_value(&other.record.primary)?;
+        Some((name, member, self.other_answer(name)?))
+    }
+
+    /// May this pair's primary be counted on: open, or following as it should?
+    pub(super) fn in_role(&self, primary: &Facts) -> bool {
+        open(primary) || self.record.follows.is_some()
+    }
+}
+
+/// The first roles of a child.
+pub(super) fn bootstrap(view: &View) -> Option<Decision> {
+    follow::bootstrap(view)
+}
+
+/// A pair that follows another: all of its pass.
+pub(super) fn following(view: &View) -> Decision {
+    follow::decide(view)
+}
+
+/// The parent has ceded: the child's record, and its opening. Before everything else.
+pub(super) fn take(view: &View) -> Option<Decision> {
+    flip::take(view)
+}
+
+/// What can't wait: keys that were given back, rows of the guard that aren't the record's.
+pub(super) fn urgent(view: &View) -> Option<Decision> {
+    flip::taken_back(view).or_else(|| rows(view))
+}
+
+/// At rest.
+pub(super) fn decide(view: &View) -> Option<Decision> {
+    if view.split().is_none() {
+        return dissolve::forget(view);
+    }
+    flip::unfinished(view)
+        .or_else(|| follow::release(view))
+        .or_else(|| guards(view))
+        .or_else(|| dissolve::decide(view))
+        .or_else(|| link::decide(view))
+        .or_else(|| flip::decide(view))
+        .or_else(|| follow::refill(view))
+}
+
+/// A child's first data: of the parent's standby, whose copy is whole, else of its primary.
+pub(super) fn donor<'a>(view: &View<'a>) -> Option<(&'a str, &'a Facts)> {
+    let other = view.other()?;
+    let whole = other.record.mode == Mode::Sync && other.record.rebuild.is_none() && other.record.transition.is_none();
+    let standby = other.record.standby.as_deref().filter(|_| whole);
+    let standby = standby.and_then(|name| Some((name, view.other_answer(name).filter(|f| !f.source.enabled)?)));
+    standby.or_else(|| view.other_primary().filter(|(_, _, f)| open(f)).map(|(name, _, f)| (name, f)))
+}
+
+/// What a member that follows holds and the parent's primary never had.
+pub(super) fn beyond(facts: &Facts, primary: &Facts) -> GtidSet {
+    follow::beyond(facts, primary)
+}
+
+/// Does the primary's channel belong to a split, so that the ordinary reverse channel must wait?
+pub(super) fn has_channel(view: &View) -> bool {
+    link::wanted(view).is_some() || view.record.severed.as_ref().is_some_and(|s| !s.proven)
+}
+
+/// Does this channel of the primary's lead to the other pair?
+pub(super) fn leads_to_other(view: &View, channel: &Channel) -> bool {
+    let other = view.other();
+    other.is_some_and(|o| o.members.values().any(|m| m.address.as_deref() == Some(channel.source_host.as_str())))
+}
+
+/// The key classes that this pair's record gives it.
+pub(super) fn owned(record: &Record, split: &SplitWanted, guard: &GuardWanted) -> BTreeSet<u32> {
+    match split.role {
+        SplitRole::Parent if record.ceded.is_none() => BTreeSet::from([guard.stays, guard.moves]),
+        SplitRole::Parent => BTreeSet::from([guard.stays]),
+        SplitRole::Child if record.follows.is_some() || !record.provisioned() => BTreeSet::new(),
+        SplitRole::Child => BTreeSet::from([guard.moves]),
+    }
+}
+
+/// Until both channels are proven gone, nobody may change what the guard can't see …
+fn closed(record: &Record) -> bool {
+    record.severed.as_ref().is_none_or(|s| !s.proven)
+}
+
+/// … and tables of no shard are the parent's alone to write: both writing them would collide on the link.
+fn refuses_unsharded(record: &Record, split: &SplitWanted) -> bool {
+    split.role == SplitRole::Child && closed(record)
+}
+
+/// The guard's step for a member, by a record.
+fn guard(view: &View, record: &Record, member: &str) -> Option<Step> {
+    let split = view.split()?;
+    let wanted = split.guard.as_ref().ok()?;
+    let (ddl, unsharded) = (!closed(record), !refuses_unsharded(record, split));
+    Some(Step::Guard { member: member.to_owned(), owned: owned(record, split, wanted), epoch: record.epoch, ddl, unsharded })
+}
+
+/// Is the guard on this member what the record asks for?
+fn guarded(view: &View, facts: &Facts) -> bool {
+    let Some((split, wanted)) = view.split().and_then(|s| Some((s, s.guard.as_ref().ok()?))) else { return false };
+    facts.guard.as_ref().is_some_and(|g| {
+        let rows = g.hash == wanted.hash && g.owned == owned(view.record, split, wanted);
+        rows && g.ddl_revoked == closed(view.record) && g.unsharded_refused == refuses_unsharded(view.record, split)
+    })
+}
+
+/// Invariant 12: before a primary opens, its rows are set. Err: it can't be opened now.
+pub(super) fn before_open(view: &View, member: &str) -> Result<Option<Step>, Decision> {
+    let Some(split) = view.split() else { return Ok(None) };
+    let owns_half = split.role == SplitRole::Child || view.record.ceded.is_some();
+    match &split.guard {
+        Ok(_) => Ok(guard(view, view.record, member)),
+        Err(why) if owns_half => Err(Decision::wait(Reason::PlacingGuards, format!("{member} isn't opened without its guard: {why}"))),
+        Err(_) => Ok(None),
+    }
+}
+
+/// A guard that stands on the open primary and accepts other keys than the record says: a flip that was given up, mostly.
+fn rows(view: &View) -> Option<Decision> {
+    let facts = view.primary_answer().filter(|p| open(p))?;
+    let (split, wanted) = view.split().and_then(|s| Some((s, s.guard.as_ref().ok()?)))?;
+    let there = facts.guard.as_ref().filter(|g| g.hash == wanted.hash)?;
+    if there.owned == owned(view.record, split, wanted) {
+        return None;
+    }
+    let name = &view.record.primary;
+    Some(Decision::act(vec![guard(view, view.record, name)?], Reason::PlacingGuards, format!("{name} accepts the keys that the record gives it")))
+}
+
+/// On every member that could become primary.
+fn guards(view: &View) -> Option<Decision> {
+    let split = view.split()?;
+    if let Err(why) = &split.guard {
+        return Some(Decision::wait(Reason::PlacingGuards, why.clone()));
+    }
+    for name in [Some(&view.record.primary), view.record.standby.as_ref()].into_iter().flatten() {
+        let rebuilt = view.record.rebuild.as_ref().is_some_and(|r| r.member == *name);
+        let Some(facts) = view.answer(name).filter(|_| !rebuilt) else { continue };
+        // A DDL statement waits behind commits that wait.
+        let stalled = view.seen.members.get(name).is_some_and(|m| m.beat.pending_ms.is_some_and(|ms| ms > FRESH_MS));
+        if guarded(view, facts) || stalled {
+            continue;
+        }
+        let step = guard(view, view.record, name)?;
+        return Some(Decision::act(vec![step], Reason::PlacingGuards, format!("the guard is placed on {name}")));
+    }
+    None
+}
+
+/// A channel that receives and applies from this very member.
+fn runs_from(channel: Option<&Channel>, address: Option<&str>, uuid: &str) -> bool {
+    channel.is_some_and(|c| {
+        c.receiver == ReceiverState::On && c.source_uuid == uuid && Some(c.source_host.as_str()) == address && c.applier_running && c.applier_error.is_empty()
+    })
+}
+
+/// Is the member there, and at rest with its own pair?
+fn calm(member: &Member) -> bool {
+    member.contact == Contact::Answering && member.pod.as_ref().is_some_and(|p| !p.terminating)
+}
