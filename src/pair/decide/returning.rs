@@ -169,7 +169,7 @@ pub(super) fn marked(view: &View, name: &str, facts: Option<&Facts>) -> Option<D
     if view.record.abandoned.iter().any(|a| a.member == name) {
         return Some(Decision::wait(Reason::AbandonedTail, message));
     }
-    let tail = standby::errant(facts, primary);
+    let tail = standby::errant(view, facts, primary);
     let save = (!tail.is_empty()).then(|| Step::SaveTail { member: name.to_owned(), tail });
     let record = Step::WriteRecord(Box::new(standby::rebuild(view, name, Reason::Rebuilding)));
     Some(Decision::act(save.into_iter().chain([record]).collect(), Reason::Rebuilding, message))
