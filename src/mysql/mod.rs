@@ -4,6 +4,7 @@
 //! member through a [`session::Session`], is idempotent, has a deadline, and verifies what it did.
 
 pub mod accounts;
+pub mod audit;
 pub mod clone;
 pub mod config;
 pub mod error;
@@ -11,14 +12,18 @@ pub mod facts;
 pub mod gtid;
 pub mod guard;
 pub mod heartbeat;
+pub mod purge;
 pub mod replication;
 pub mod rewind;
 pub mod role;
+pub mod schema;
 pub mod session;
 pub mod sessions;
 pub mod settings;
 pub mod tail;
 mod unlogged;
+pub mod verify;
+mod walk;
 
 pub use error::Error;
 pub use session::{Credentials, Endpoint, Session};

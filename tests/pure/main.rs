@@ -13,3 +13,4 @@ mod cluster_plan;
 mod chart;
 mod plugin;
 mod routing;
+mod preflight;

@@ -12,7 +12,9 @@ mod triggers;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::audit::Start;
 use super::error::Error;
+use super::facts::gtids;
 use super::replication::{not_seen, timed_out};
 use super::session::{Session, quote};
 use super::unlogged::{self, SHORT};
@@ -118,9 +120,9 @@ async fn make_tables(s: &mut Session) -> Result<(), Error> {
     s.exec(guard, SHORT).await?;
     let state = "CREATE TABLE IF NOT EXISTS shardpair.guard_state
                  (id TINYINT PRIMARY KEY, hash VARCHAR(64) NOT NULL, epoch BIGINT NOT NULL, ddl_revoked TINYINT NOT NULL,
-                  last_old BIGINT UNSIGNED NOT NULL, process VARCHAR(255) NOT NULL) ENGINE=InnoDB";
+                  last_old BIGINT UNSIGNED NOT NULL, process VARCHAR(255) NOT NULL, since MEDIUMTEXT, since_us BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB";
     s.exec(state, SHORT).await?;
-    s.exec("INSERT IGNORE INTO shardpair.guard_state VALUES (1, '', 0, 0, 0, '')", SHORT).await
+    s.exec("INSERT IGNORE INTO shardpair.guard_state VALUES (1, '', 0, 0, 0, '', NULL, 0)", SHORT).await
 }
 
 /// Sets which classes the application may write here. A class that is opened waits for no one (who was refused and sits
@@ -193,7 +195,8 @@ async fn try_set_row(s: &mut Session, class: u32, owned: bool, epoch: i64, wait:
             return Err(not_seen(s, "changing the guard", format!("no row of key class {class}")));
         }
         s.exec(&format!("UPDATE shardpair.guard SET owned={}, epoch={epoch} WHERE class={class}", u8::from(owned)), SHORT).await?;
-        s.exec(&format!("UPDATE shardpair.guard_state SET epoch={epoch} WHERE id=1"), SHORT).await?;
+        let since = if owned || class == UNSHARDED { String::new() } else { format!(", since=IF(@@read_only, NULL, {EXECUTED}), since_us={NOW_US}") };
+        s.exec(&format!("UPDATE shardpair.guard_state SET epoch={epoch}{since} WHERE id=1"), SHORT).await?;
         s.exec("COMMIT", SHORT).await
     }
     .await;
@@ -201,6 +204,24 @@ async fn try_set_row(s: &mut Session, class: u32, owned: bool, epoch: i64, wait:
         s.exec("ROLLBACK", SHORT).await?;
     }
     changed
+}
+
+const EXECUTED: &str = "@@global.gtid_executed";
+const NOW_US: &str = "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)";
+
+/// What had been executed when a class was closed here, while this member was the primary; where that isn't known, what is
+/// executed now, which is kept.
+pub(in crate::mysql) async fn since(s: &mut Session) -> Result<Start, Error> {
+    let sql = "SELECT since, since_us FROM shardpair.guard_state WHERE id=1 AND since IS NOT NULL";
+    let mut rows = s.rows(sql, SHORT).await?;
+    if rows.is_empty() {
+        unlogged::begin(s).await?;
+        let done = s.exec(&format!("UPDATE shardpair.guard_state SET since={EXECUTED}, since_us={NOW_US} WHERE id=1"), SHORT).await;
+        unlogged::end(s, done).await?;
+        rows = s.rows(sql, SHORT).await?;
+    }
+    let text = |at| rows.first().and_then(|row| row.at(at)).unwrap_or_default();
+    Ok(Start { since: gtids(s.member(), "the guard's beginning", text(0))?, since_us: text(1).parse().unwrap_or(0) })
 }
 
 /// Refuses the application's writes to the guard's Reference and Local tables here, until [`allow_unsharded`].
