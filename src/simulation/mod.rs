@@ -6,8 +6,15 @@
 //! each covers. It is part of the library and of the shipped binary (`shardpair simulate`), since it is small, needs nothing
 //! that isn't there anyway, and lets anybody replay a seed with the very decisions that run in their cluster.
 
+mod befalls;
+pub mod dice;
 pub mod facts;
+pub mod host;
+mod laws;
+pub mod life;
+pub mod operator;
 pub mod script;
 pub mod server;
 pub mod set;
 pub mod verb;
+pub mod world;

@@ -1,8 +1,9 @@
 //! Sets of transactions of a small world: a bit each, and the log that says which server wrote them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::mysql::gtid::{GtidSet, Uuid};
+use crate::mysql::gtid::{GtidSet, Interval, Uuid};
 
 /// So many transactions a world can hold.
 pub const MOST: u8 = 128;
@@ -99,26 +100,49 @@ impl Log {
         Some(id)
     }
 
-    fn number(&self, id: u8) -> u64 {
-        let own = self.0[id as usize];
-        let before = self.0[1..=id as usize].iter().filter(|v| **v == own).count() as u64;
-        if own == 0 { BASE + before } else { before }
+    /// Each transaction's number at its server: first and last of what it stands for.
+    fn numbers(&self) -> Vec<(u64, u64)> {
+        let mut last: BTreeMap<u8, u64> = BTreeMap::from([(0, BASE)]);
+        let number = |(id, volume): (usize, &u8)| {
+            if id == 0 {
+                return (1, BASE);
+            }
+            let last = last.entry(*volume).or_default();
+            *last += 1;
+            (*last, *last)
+        };
+        self.0.iter().enumerate().map(number).collect()
     }
 
     /// As MySQL would say it.
     pub fn gtids(&self, set: Set) -> GtidSet {
+        let mut runs: BTreeMap<u8, Vec<(u64, u64)>> = BTreeMap::new();
+        let numbers = if set.is_empty() { Vec::new() } else { self.numbers() };
+        for (id, (first, last)) in (0u8..).zip(numbers).filter(|(id, _)| set.0 >> id & 1 == 1) {
+            let own = runs.entry(self.0[id as usize]).or_default();
+            match own.last_mut() {
+                Some(run) if run.1 + 1 == first => run.1 = last,
+                _ => own.push((first, last)),
+            }
+        }
         let mut gtids = GtidSet::default();
-        for id in set.iter() {
-            let uuid: Uuid = uuid(self.0[id as usize]).parse().expect("a uuid");
-            let last = self.number(id);
-            gtids.add(uuid, "", if id == 0 { 1 } else { last }, last);
+        for (volume, runs) in runs {
+            let uuid: Uuid = uuid(volume).parse().expect("a uuid");
+            runs.into_iter().for_each(|(first, last)| gtids.add(uuid, "", first, last));
         }
         gtids
     }
 
     /// Back from MySQL's form.
     pub fn set(&self, gtids: &GtidSet) -> Set {
-        (0..self.len()).map(Set::one).filter(|one| gtids.contains(&self.gtids(*one))).fold(Set::EMPTY, Set::union)
+        let of: Vec<(Uuid, Vec<Interval>)> = gtids.iter().map(|(uuid, _, intervals)| (uuid, intervals.to_vec())).collect();
+        let mut own: BTreeMap<u8, Vec<Interval>> = BTreeMap::new();
+        for volume in &self.0 {
+            let uuid = || uuid(*volume).parse::<Uuid>().expect("a uuid");
+            own.entry(*volume).or_insert_with(|| of.iter().filter(|(u, _)| *u == uuid()).flat_map(|(_, i)| i.clone()).collect());
+        }
+        let holds = |id: u8, (first, last): (u64, u64)| own[&self.0[id as usize]].iter().any(|i| i.first <= first && last <= i.last);
+        (0u8..).zip(self.numbers()).filter(|(id, numbers)| holds(*id, *numbers)).map(|(id, _)| Set::one(id)).fold(Set::EMPTY, Set::union)
     }
 
     /// In letters: `A:1-103 B:2`.

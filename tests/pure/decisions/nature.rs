@@ -80,7 +80,7 @@ impl World {
 
     fn finish_clone(&mut self, name: &str) {
         let Some(donor) = self.bodies[name].cloning.clone() else { return };
-        if !self.bodies[name].alive || !self.bodies.get(&donor).is_some_and(|d| d.alive && !d.hung) {
+        if !self.bodies[name].alive || self.bodies[name].deaf || !self.bodies.get(&donor).is_some_and(|d| d.alive && !d.hung) {
             return;
         }
         let (executed, guard) = (self.bodies[&donor].facts.executed.clone(), self.bodies[&donor].facts.guard.clone());
@@ -92,6 +92,7 @@ impl World {
         let facts = &mut body.facts;
         (facts.purged, facts.executed, facts.epoch) = (executed.clone(), executed, epoch);
         (facts.rebuild_marker, facts.channel, facts.guard, facts.rewound) = (false, None, guard, rewound);
+        (facts.filters, facts.foreign_channels) = (0, 0);
         self.boot(name);
     }
 
