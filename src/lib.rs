@@ -5,6 +5,8 @@
 
 #[cfg(feature = "operator")]
 pub mod api;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "operator")]
 pub mod controller;
 #[cfg(feature = "operator")]
@@ -17,6 +19,8 @@ pub mod mysql;
 pub mod pair;
 #[cfg(feature = "plugin")]
 pub mod plugin;
+#[cfg(feature = "operator")]
+pub mod route;
 pub mod routing;
 #[cfg(feature = "operator")]
 pub mod simulation;

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use shardpair::controller::operator;
+use shardpair::controller::{check, operator};
+use shardpair::route;
 
 #[derive(Parser)]
 #[command(name = "shardpair", version, about = "Kubernetes operator for dual-master MySQL shard pairs")]
@@ -16,6 +17,10 @@ struct Args {
 enum Command {
     /// Run the operator.
     Run(operator::Options),
+    /// Is the installation whole? For `helm test`.
+    Check(check::Options),
+    /// Serve the maps over HTTP: where a key is.
+    Route(route::Options),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
     /// Live one random life of a pair in a simulated world, with the real decisions, and tell it (docs/verification.md).
@@ -37,17 +42,39 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Simulate { seed, steps } => simulate(seed, steps),
-        Command::Run(options) => {
-            log();
-            let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Command::Check(options) => {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => return fail(&error),
             };
-            match runtime.block_on(operator::run(options)) {
-                Ok(()) => ExitCode::SUCCESS,
+            match runtime.block_on(check::run(options)) {
+                Ok(found) => {
+                    println!("{found}");
+                    ExitCode::SUCCESS
+                }
                 Err(error) => fail(&error),
             }
         }
+        Command::Run(options) => {
+            log();
+            run(tokio::runtime::Builder::new_multi_thread(), operator::run(options))
+        }
+        Command::Route(options) => {
+            log();
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            runtime.worker_threads(options.threads.max(1));
+            run(runtime, route::run(options))
+        }
+    }
+}
+
+fn run<E: std::fmt::Display>(mut runtime: tokio::runtime::Builder, work: impl Future<Output = Result<(), E>>) -> ExitCode {
+    match runtime.enable_all().build() {
+        Ok(runtime) => match runtime.block_on(work) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
+        Err(error) => fail(&error),
     }
 }
 

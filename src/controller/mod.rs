@@ -1,10 +1,12 @@
 //! The glue between the pure rooms and the world: reconcilers, probers, the Lease.
 
+pub mod check;
 pub mod cluster;
 mod foreign;
 pub mod expansion;
 pub mod leader;
 pub mod members;
+pub mod measure;
 pub mod metrics;
 pub mod operator;
 pub mod pair;

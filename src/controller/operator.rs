@@ -93,7 +93,8 @@ fn fast_client(mut config: Config) -> Result<Client, Failed> {
     Client::try_from(config).map_err(|e| Failed(format!("client: {e}")))
 }
 
-async fn stop_signal() {
+/// SIGTERM or SIGINT.
+pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         return std::future::pending().await;
@@ -111,6 +112,8 @@ async fn runners(ctx: Arc<pair::Context>, leading: watch::Sender<bool>) {
     loop {
         let term = ctx.leadership.term();
         ctx.metrics.leads(term > 0);
+        let plans = if term > 0 { ctx.stores.plans.state() } else { Vec::new() };
+        ctx.metrics.expansions(plans.iter().filter_map(|p| p.0.as_ref().ok()));
         leading.send_if_modified(|old| std::mem::replace(old, term > 0) != (term > 0));
         let pairs = if term > 0 { ctx.stores.pairs.state() } else { Vec::new() };
         let wanted: HashMap<String, _> = pairs.into_iter().map(|p| (p.uid().unwrap_or_default(), p)).collect();

@@ -1,6 +1,6 @@
 //! One prober per member: keeps connections, asks twice a second, notices a broken connection at once.
 //!
-//! It gathers and judges nothing: [`Prober::snapshot`] gives what is known with its age. Invariant 7: at the first contact
+//! It gathers and judges nothing: [`Prober::snapshot`] gives what is known with its age; `measure` reads counters beside it. Invariant 7: at the first contact
 //! in a term it ends all older sessions of the operator's account on the member, and leadership is checked after connecting.
 
 use std::sync::{Arc, Mutex};
@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::controller::leader::Leadership;
+use crate::controller::measure::{self, Measured, Watched};
 use crate::mysql::error::Error;
 use crate::mysql::heartbeat::{self, Outcome};
 use crate::mysql::session::{self, Credentials, Endpoint, Session};
@@ -66,6 +67,7 @@ struct State {
     beat_failing: Option<(String, Instant)>,
     beat_held: bool,
     beat_session: Option<u32>,
+    measuring: Option<u32>,
 }
 
 #[derive(Default, Clone)]
@@ -91,7 +93,8 @@ struct Shared {
 pub struct Prober {
     shared: Arc<Shared>,
     target: watch::Sender<Target>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
+    measured: Arc<Mutex<Measured>>,
 }
 
 impl Drop for Prober {
@@ -105,8 +108,10 @@ impl Prober {
     pub fn start(member: String, target: Target, changed: Arc<Notify>, leadership: Leadership) -> Self {
         let (sender, receiver) = watch::channel(target);
         let shared = Arc::new(Shared { member, state: Mutex::default(), target: receiver, poke: Notify::new(), changed, leadership });
-        let tasks = [tokio::spawn(probe(shared.clone())), tokio::spawn(beat(shared.clone()))];
-        Self { shared, target: sender, tasks }
+        let measured = Arc::default();
+        let watched = watched(&shared, &measured);
+        let tasks = [tokio::spawn(probe(shared.clone())), tokio::spawn(beat(shared.clone())), tokio::spawn(measure::run(watched))];
+        Self { shared, target: sender, tasks, measured }
     }
 
     /// New address, password or role.
@@ -153,6 +158,12 @@ impl Prober {
     /// Something of the last answer.
     pub fn last<T>(&self, look: impl FnOnce(&Facts) -> T) -> Option<T> {
         self.shared.with(|state| state.facts.as_ref().map(look))
+    }
+
+    /// The member's counters, while it answers.
+    pub fn measured(&self) -> Measured {
+        let fine = self.shared.with(|state| matches!(state.contact, Status::Fine));
+        if fine { self.measured.lock().expect("never poisoned").clone() } else { Measured::default() }
     }
 
     /// What is known now, put into `member`.
@@ -236,6 +247,20 @@ impl Shared {
     }
 }
 
+/// Measuring goes on only beside a prober that has ended the older sessions, and when no commit waits.
+fn watched(shared: &Arc<Shared>, out: &Arc<Mutex<Measured>>) -> Watched {
+    let (asked, told) = (shared.clone(), shared.clone());
+    let quiet = move |state: &mut State| matches!(state.contact, Status::Fine) && !state.own_sessions.is_empty() && state.facts.as_ref().is_some_and(|f| f.source.waiting == 0);
+    Watched {
+        member: shared.member.clone(),
+        target: shared.target.clone(),
+        leadership: shared.leadership.clone(),
+        quiet: Box::new(move || asked.with(quiet)),
+        session: Box::new(move |id| told.with(|state| state.measuring = id)),
+        out: out.clone(),
+    }
+}
+
 /// Something that a decision may follow from, beside the positions that move all the time.
 fn differs(old: &Facts, new: &Facts) -> bool {
     let still = |f: &Facts| {
@@ -277,7 +302,7 @@ async fn probe(shared: Arc<Shared>) {
 /// One connection's life: older sessions ended, then question and answer until it breaks or the aim changes.
 async fn converse(shared: &Shared, aim: &Target, failures: &mut u32) -> Result<(), Error> {
     let mut asking = shared.connect(aim).await?;
-    let keep = shared.with(|state| state.kept.iter().copied().chain(state.beat_session).chain([asking.id()]).collect::<Vec<u32>>());
+    let keep = shared.with(|state| state.kept.iter().copied().chain(state.beat_session).chain(state.measuring).chain([asking.id()]).collect::<Vec<u32>>());
     sessions::end_older_sessions(&mut asking, &aim.credentials.user, &keep, CONNECT).await?;
     let watching = shared.connect(aim).await?;
     shared.with(|state| state.own_sessions = vec![asking.id(), watching.id()]);

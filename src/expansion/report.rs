@@ -42,7 +42,7 @@ fn progress(old: &ExpansionPlanStatus, plan: &Plan, seen: &Observation, decision
         own.split_at = Some(chosen.1);
     }
     let flipped = phase >= Some(Phase::Flipped);
-    own.pause_seconds = if flipped { parent.and_then(|p| p.pause_seconds).or(own.pause_seconds) } else { None };
+    own.pause_seconds = if flipped { child.and_then(|p| p.pause_seconds).or(parent.and_then(|p| p.pause_seconds)).or(own.pause_seconds) } else { None };
     own.clone = child.and_then(|p| p.clone.clone());
     let says: Vec<_> = [parent, child].into_iter().flatten().filter(|p| p.asked.is_some()).filter_map(|p| p.says.clone()).collect();
     own.message = (!says.is_empty() && phase != Some(Phase::Complete)).then(|| says.join("; "));

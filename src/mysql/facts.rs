@@ -23,7 +23,11 @@ const FACTS: &str = "SELECT @@server_uuid AS server_uuid, @@version AS version, 
   @@super_read_only AS super_read_only, @@offline_mode AS offline_mode,
   @@global.gtid_executed AS executed, @@global.gtid_purged AS purged, @@event_scheduler AS event_scheduler,
   @@rpl_semi_sync_source_enabled AS source_enabled, @@rpl_semi_sync_source_wait_for_replica_count AS wait_count,
+  @@rpl_semi_sync_source_timeout<>4294967295 OR NOT @@rpl_semi_sync_source_wait_no_replica OR @@rpl_semi_sync_source_wait_point<>'AFTER_SYNC' AS altered,
   @@rpl_semi_sync_replica_enabled AS replica_enabled,
+  (SELECT count(*) FROM performance_schema.replication_applier_filters WHERE filter_rule<>'')
+    + (SELECT count(*) FROM performance_schema.replication_applier_global_filters WHERE filter_rule<>'') AS filters,
+  (SELECT count(*) FROM performance_schema.replication_connection_configuration WHERE channel_name<>'') AS foreign_channels,
   (SELECT variable_value FROM performance_schema.global_status WHERE variable_name='Rpl_semi_sync_source_status') AS source_status,
   (SELECT variable_value FROM performance_schema.global_status WHERE variable_name='Rpl_semi_sync_source_clients') AS clients,
   (SELECT variable_value FROM performance_schema.global_status WHERE variable_name='Rpl_semi_sync_source_wait_sessions') AS waiting,
@@ -125,6 +129,7 @@ fn parse(member: &str, row: &Row) -> Result<Facts, Error> {
             clients: number("clients"),
             waiting: number("waiting"),
             wait_count: number("wait_count"),
+            altered: on("altered"),
         },
         replica_enabled: on("replica_enabled"),
         channel: channel(member, row)?,
@@ -135,6 +140,8 @@ fn parse(member: &str, row: &Row) -> Result<Facts, Error> {
         lag_seconds: row.get("lag_seconds").and_then(|v| v.parse().ok()),
         guard: None,
         cloning: cloning(row),
+        filters: number("filters"),
+        foreign_channels: number("foreign_channels"),
         rewound: row.get("rewound").and_then(|v| v.parse().ok()),
     })
 }

@@ -20,6 +20,7 @@ pub mod schema;
 pub mod session;
 pub mod sessions;
 pub mod settings;
+pub mod status;
 pub mod tail;
 mod unlogged;
 pub mod verify;

@@ -53,6 +53,8 @@ pub struct SourceSide {
     pub waiting: u32,
     /// `rpl_semi_sync_source_wait_for_replica_count`
     pub wait_count: u32,
+    /// Time-out, wait point or `wait_no_replica` aren't what this pair rests on: somebody changed them.
+    pub altered: bool,
 }
 
 /// What a mysqld process says of itself in one answer.
@@ -95,6 +97,10 @@ pub struct Facts {
     pub cloning: Option<(u64, u64)>,
     /// The mark of a rewind is on this member: the inverse of the tail that this epoch recorded is committed here.
     pub rewound: Option<i64>,
+    /// Replication filters in effect: with any, this member doesn't apply everything.
+    pub filters: u32,
+    /// Replication channels beside the default one.
+    pub foreign_channels: u32,
 }
 
 /// A guard as a member has it.

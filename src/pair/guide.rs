@@ -4,6 +4,7 @@
 //! `docs/events.md` and the metric of refusals are made from it.
 
 use super::step::Reason;
+use crate::api::events;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +77,7 @@ pub fn guide(reason: Reason) -> (Class, &'static str) {
         Reason::StandbyLost => (Work, "Nothing now; bring the standby back: until then there is no second copy."),
         Reason::WritesStalled => (Refusal, "Bring the standby back or replace it: writes wait for it (`durability: Required`)."),
         Reason::AcksSwitchedOff => (Alarm, "Find out who did it: what was committed meanwhile may be on one member only."),
+        Reason::ReplicationAltered => (Alarm, "Take away what was configured by hand (RESET REPLICA ALL FOR CHANNEL '…'); a member with filters is cloned: `shardpair.io/rebuild`."),
         Reason::UnknownAcker => (Alarm, "End the replica that isn't the pair's own: it can acknowledge writes that the standby lacks."),
         Reason::EndingDeposed => (Work, "Nothing."),
         Reason::AwaitingOldPrimary => (Wait, "Bring its pod or node back, or `kubectl shardpair replace` it: until then there is no second copy."),
@@ -112,4 +114,36 @@ pub fn guide(reason: Reason) -> (Class, &'static str) {
         Reason::Dissolving => (Wait, "Nothing at first; if it lasts, bring the standbys of both pairs back: only then the link is proven gone."),
         Reason::ReleasingStandby => (Work, "Nothing; until the flip there is no second copy. With `durability: Required` use `standbys: Before`."),
     }
+}
+
+/// What to do about an event. None: not one of `api::events`.
+pub fn event(name: &str) -> Option<&'static str> {
+    Some(match name {
+        events::CREATED | events::CHANGED | events::DELETED | events::VOLUME_GROWS | events::PROVISIONED => "Nothing.",
+        events::REFUSED => "Change the spec as the message says.",
+        events::MANAGED_ELSEWHERE => "Leave it to that installation, or uninstall it: this one takes over when its Lease is gone.",
+        events::TAKEN_OVER => "Nothing, if the other installation was removed on purpose.",
+        events::MOVE_STARTED => "Nothing: FailedOver, SwitchedOver or MoveAbandoned follows.",
+        events::FAILED_OVER => "Look at why the old primary went: `kubectl shardpair events PAIR`, its pod, its node.",
+        events::SWITCHED_OVER | events::SYNC | events::REWOUND | events::REBUILT => "Nothing.",
+        events::PROMOTED_WITH_DATA_LOSS => "Take what you need from the old primary, then discard its tail or replace it.",
+        events::MOVE_ABANDONED => "Nothing: the old primary goes on. Look at why the standby couldn't take over.",
+        events::SOLO => "Bring the standby back: until then there is no second copy.",
+        events::REQUEST_REFUSED => "The message says why: `kubectl shardpair explain PAIR`.",
+        events::TAIL_SAVED => "Read the Secret that is named: nobody was told that these writes are safe.",
+        events::REWIND_REFUSED => "Nothing: it is cloned instead, which takes as long as the data is large.",
+        events::REBUILD_STARTED => "Nothing: it takes as long as the data is large; until then there is no second copy.",
+        events::REPLACED => "Delete the old member's volume when you are sure that you don't need it.",
+        events::NO_SAFE_MOVE => "`kubectl shardpair explain PAIR`: bring the primary back, or promote with the loss that is named.",
+        events::ALARM => "Touch nothing before you have read it: docs/operations.md, ShardpairNeedsAPerson.",
+        events::KEYS_CEDED => "Nothing: clients that still use the old map are refused at these keys until they take the new one.",
+        events::KEYS_TAKEN | events::KEYS_GIVEN_BACK | events::KEYS_TAKEN_BACK | events::LINK_DISSOLVED => "Nothing.",
+        events::FLIP_GIVEN_UP => "Nothing: it is tried again, at growing distance. If it happens again and again, end the transaction that the message names.",
+        events::LINK_BROKEN => "Nothing is lost, but this shard can't roll back any more: let the plan go on.",
+        events::PHASE_DONE | events::FLIPPED | events::ROLLED_BACK => "Nothing; `kubectl shardpair approve PLAN` goes on, if it waits for that.",
+        events::ROLLING_BACK => "Nothing: it ends by itself.",
+        events::WAITING => "The message says for what: `kubectl shardpair expand CLUSTER`.",
+        events::DELETION_REFUSED => "Let the plan end, or roll it back while that is possible.",
+        _ => return None,
+    })
 }

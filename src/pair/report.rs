@@ -166,7 +166,7 @@ pub fn said(decision: &Decision) -> Option<Told> {
         Reason::NotInSync | Reason::NoStandby | Reason::StandbyRebooted | Reason::FailoverLimit | Reason::ApplierError => {
             Some(Told::new(true, events::NO_SAFE_MOVE, message))
         }
-        Reason::Contradiction | Reason::UnclearOrigin | Reason::ForeignMember | Reason::AbandonedTail | Reason::ErrantTransactions | Reason::AcksSwitchedOff => {
+        Reason::Contradiction | Reason::UnclearOrigin | Reason::ForeignMember | Reason::AbandonedTail | Reason::ErrantTransactions | Reason::AcksSwitchedOff | Reason::ReplicationAltered => {
             Some(Told::new(true, events::ALARM, message))
         }
         _ => None,

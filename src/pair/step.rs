@@ -196,6 +196,8 @@ reasons! {
     WritesStalled,
     /// Somebody switched the primary's acknowledgements off.
     AcksSwitchedOff,
+    /// Somebody reconfigured replication: filters, or channels that aren't ours.
+    ReplicationAltered,
     /// More semi-sync clients than the record names.
     UnknownAcker,
     /// The old primary's process is ended, so that its tail can be read.

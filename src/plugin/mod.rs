@@ -18,6 +18,7 @@ pub mod plan;
 pub mod promote;
 pub mod report;
 pub mod request;
+pub mod route;
 pub mod seen;
 pub mod status;
 pub mod steer;
@@ -104,6 +105,8 @@ enum Verb {
     Pause(pause::Pause),
     /// Lift a pause.
     Resume(pause::Resume),
+    /// The shard and the VIP of a row.
+    Route(route::Route),
     /// A MySQL shell on the primary of a pair.
     Mysql(mysql::Mysql),
     /// What happened, in order.
@@ -157,6 +160,7 @@ async fn run(args: &Args) -> Result<(), Trouble> {
         Verb::Rollback(args) => approve::rollback(&cli, args).await,
         Verb::Pause(args) => pause::pause(&cli, args).await,
         Verb::Resume(args) => pause::resume(&cli, args).await,
+        Verb::Route(args) => route::run(&cli, args).await,
         Verb::Mysql(args) => mysql::run(&cli, args).await,
         Verb::Events(args) => events::run(&cli, args).await,
         Verb::Report(args) => report::run(&cli, args).await,

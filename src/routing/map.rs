@@ -260,6 +260,15 @@ impl Map {
         }
     }
 
+    /// As [`Map::replaces`], but routes may change under the same epoch: they are the user's own.
+    pub fn accepts(&self, next: &Self) -> Result<bool, MapError> {
+        if self.epoch == next.epoch && next.routes.is_some() && self.routes != next.routes {
+            let bare = |map: &Self| Self { routes: None, ..map.clone() };
+            return bare(self).replaces(&bare(next)).map(|_| true);
+        }
+        self.replaces(next)
+    }
+
     /// The shard of a row of `table` (`database.table`).
     pub fn shard_of(&self, table: &str, key: &Key<'_>) -> Result<&Shard, RouteError> {
         let listed = self.tables.iter().find(|t| t.name == table).ok_or_else(|| RouteError::UnknownTable(table.to_owned()))?;

@@ -91,11 +91,11 @@ pub fn commands(step: &Step, settings: &Settings, log: &Log) -> Vec<Command> {
         Step::ApplySettings { .. } => vec![Command::Nothing("apply settings")],
         Step::EnableEvents { .. } => vec![Command::Nothing("enable events")],
         Step::SetMembers { members } => vec![Command::SetMembers(members.clone())],
-        Step::ClearRequest { annotation } => vec![Command::ClearRequest(annotation)],
-        // One pair that nobody splits.
+        // One pair alone is never split.
         Step::Guard { .. } | Step::RemoveGuard { .. } | Step::CloseFollower { .. } | Step::Detach { .. } | Step::Cede { .. } | Step::GiveBack { .. } => {
             vec![Command::Nothing("a step of a split")]
         }
+        Step::ClearRequest { annotation } => vec![Command::ClearRequest(annotation)],
     }
 }
 

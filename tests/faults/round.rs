@@ -18,6 +18,8 @@ use super::support::writer::{Log, Pace, Writer};
 
 /// After all faults are healed a pair has this long to be in Sync again, without anybody's help.
 const BACK: Duration = secs(240);
+/// A fault that isn't made in this time isn't made.
+const STRIKE: Duration = secs(20);
 /// In Sync for this long is in Sync.
 const STAYS: Duration = secs(4);
 /// Logs that are held against the tables once more at the end.
@@ -167,7 +169,10 @@ pub async fn play(world: &mut World, plan: &[Strike], dice: &mut Dice) -> Result
     let mut done: Vec<(Vec<String>, Vec<String>)> = vec![Default::default(); world.shops.len()];
     for Strike { shop, kind, after_ms } in plan {
         tokio::time::sleep(Duration::from_millis(*after_ms).saturating_sub(begun.elapsed())).await;
-        match attempt("a fault", nemesis::strike(&world.shops[*shop], &aims[*shop], *kind, dice)).await.flatten() {
+        // An earlier one may have taken the API server away: kube's client would wait for it without end.
+        let striking = tokio::time::timeout(STRIKE, nemesis::strike(&world.shops[*shop], &aims[*shop], *kind, dice));
+        let struck = attempt("a fault", async { striking.await.unwrap_or_else(|_| Err("no answer".to_owned())) });
+        match struck.await.flatten() {
             Ok(name) => done[*shop].0.push(name),
             Err(why) => done[*shop].1.push(format!("{kind:?}: {}", why.chars().take(120).collect::<String>())),
         }

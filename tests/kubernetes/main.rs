@@ -5,11 +5,14 @@
 
 mod bad_input;
 mod changes;
+mod chart;
 mod expansion;
 mod failover;
 mod lifecycle;
+mod metrics;
 mod nodes;
 mod operator;
+mod plugin;
 mod provisioning;
 mod standby;
 #[allow(dead_code, reason = "the benchmark uses more of it")]

@@ -15,4 +15,5 @@ mod split;
 mod sessions;
 mod switchover;
 mod tail;
+mod status;
 mod vectors;

@@ -70,7 +70,8 @@ pub fn arbitrary_facts(dice: &mut Dice, world: &mut World, name: &str) {
         facts.channel = arbitrary_channel(dice);
     }
     let enabled = swing(dice, facts.source.enabled);
-    facts.source = SourceSide { enabled, on: swing(dice, enabled), clients: dice.roll(3) as u32, waiting: dice.roll(2) as u32, wait_count: dice.of(&[1, 1, 1, 2]) };
+    facts.source = SourceSide { enabled, on: swing(dice, enabled), clients: dice.roll(3) as u32, waiting: dice.roll(2) as u32, wait_count: dice.of(&[1, 1, 1, 2]), altered: dice.once(10) };
+    (facts.filters, facts.foreign_channels) = (dice.of(&[0, 0, 0, 0, 1]), dice.of(&[0, 0, 0, 0, 1]));
     facts.epoch = dice.of(&[Some(7), Some(7), Some(7), Some(6), None, Some(30)]);
     facts.lag_seconds = dice.of(&[None, Some(0), Some(1), Some(60)]);
     facts.events_disabled = dice.of(&[0, 0, 3]);

@@ -15,3 +15,4 @@ mod chart;
 mod plugin;
 mod routing;
 mod preflight;
+mod documents;

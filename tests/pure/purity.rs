@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "plugin/view.rs",
     "pair/report.rs",
     "pair/decide",
+    "client/ids/grant.rs",
     "simulation",
     "expansion/facts.rs",
     "expansion/step.rs",

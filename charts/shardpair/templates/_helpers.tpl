@@ -22,3 +22,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- define "shardpair.serviceAccount" -}}
 {{ default (include "shardpair.fullname" .) .Values.serviceAccount.name }}
 {{- end -}}
+
+{{- /* Another name: the operator's own selector must not find these pods. */ -}}
+{{- define "shardpair.routeSelector" -}}
+app.kubernetes.io/name: shardpair-route
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}

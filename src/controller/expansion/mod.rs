@@ -7,6 +7,7 @@
 mod act;
 mod jobs;
 mod observe;
+mod purge;
 mod report;
 mod work;
 

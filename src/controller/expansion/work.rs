@@ -16,6 +16,8 @@ use crate::expansion::step;
 
 /// A preflight older than this is done again before anything is made.
 const FRESH: Duration = Duration::from_secs(60);
+/// One that refused sooner: what was in the way may have been repaired.
+const REFUSED: Duration = Duration::from_secs(15);
 /// A job that failed is begun again after this.
 const AGAIN: Duration = Duration::from_secs(3);
 
@@ -95,7 +97,7 @@ impl Work {
     pub(super) fn results(&self, seen: &mut Observation, generation: Option<i64>) {
         self.desk.ask(|found| {
             if let Some((at, of, result)) = &found.preflight
-                && at.elapsed() < FRESH
+                && at.elapsed() < if result.as_ref().is_ok_and(|p| p.refusals().next().is_some()) { REFUSED } else { FRESH }
                 && *of == generation
             {
                 seen.preflight = result.as_ref().ok().cloned();

@@ -137,7 +137,7 @@ impl Runner {
         }
         let seen = facts::read(session, QUICK).await.map_err(&named)?;
         let source = seen.source;
-        if !(source.enabled && source.on && source.clients == 1 && source.wait_count == 1) {
+        if !(source.enabled && source.on && source.clients == 1 && source.wait_count == 1 && !source.altered) {
             return Err(Surprise::new("ProveSync", format!("{primary} doesn't wait for one acker: {source:?}")));
         }
         replication::wait_received(self.at(standby).await?, &seen.executed, PROOF).await.map_err(&named)

@@ -12,7 +12,7 @@ mod observe;
 mod provisioning;
 mod reporting;
 mod rewind;
-mod split;
+pub(in crate::controller) mod split;
 mod switchover;
 pub(in crate::controller) mod write;
 
@@ -79,6 +79,7 @@ struct Memory {
     soon_since: Option<Instant>,
     said: Option<(Reason, String)>,
     told: Option<Instant>,
+    measured: Option<Instant>,
     unpublished_move: bool,
     clones: Attempts,
     /// Since when a member's Service should lead elsewhere.

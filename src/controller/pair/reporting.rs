@@ -10,7 +10,8 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::Runner;
-use crate::api::{conditions, names};
+use crate::api::{conditions, names, parse};
+use crate::controller::metrics::data::MemberData;
 use crate::controller::stores::Stores;
 use crate::pair::decide::{View, split_status};
 use crate::pair::facts::Observation;
@@ -31,6 +32,7 @@ impl Runner {
         let record = self.record();
         let before = self.memory.said.as_ref().map(|(reason, _)| *reason);
         self.ctx.metrics.pair(&self.namespace, &self.pair.name_any(), &record, decision, before);
+        self.measure(&record, seen);
         self.say(decision);
         // A move comes first: a changed readiness makes kube-proxy sync, and the VIP's slice would wait 1 s for the next one.
         let busy = match next {
@@ -46,6 +48,23 @@ impl Runner {
         self.memory.told = Some(Instant::now());
         self.tell_status(&record, seen, decision).await;
         self.tell_pods(&record, seen).await;
+    }
+
+    /// What metrics tell of the members, at most once a second.
+    fn measure(&mut self, record: &Record, seen: &Observation) {
+        if self.memory.measured.is_some_and(|at| at.elapsed() < TELL) {
+            return;
+        }
+        self.memory.measured = Some(Instant::now());
+        let claims = &self.ctx.stores.claims;
+        let member = |(name, member): (&String, &crate::pair::facts::Member)| {
+            let claim = Stores::get(claims, &self.namespace, name);
+            let size = claim.and_then(|c| c.status.as_ref()?.capacity.as_ref()?.get("storage").and_then(|q| parse::quantity_bytes(&q.0)));
+            let measured = self.probers.get(name).map(|p| p.measured()).unwrap_or_default();
+            (name.clone(), MemberData::of(record, seen, name, member, size.map(|s| s as f64), measured))
+        };
+        let members = seen.members.iter().map(member).collect();
+        self.ctx.metrics.observed(&self.namespace, &self.pair.name_any(), &self.status(), self.settings.paused, members);
     }
 
     async fn tell_status(&mut self, record: &Record, seen: &Observation, decision: &Decision) {

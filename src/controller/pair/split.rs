@@ -35,6 +35,8 @@ const PLACE: Duration = Duration::from_secs(2);
 const FIRST_ROW: u16 = 16;
 /// A look at a member of the other side takes at most this.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long a guard's removal waits for sessions from before the flip to be idle.
+const RETIRING: Duration = Duration::from_secs(3);
 /// Before a channel is forgotten, everything received is applied within this.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -48,7 +50,7 @@ fn keys(strategy: Strategy, keys: &SplitKeys) -> Option<Keys> {
 }
 
 /// The guard that a split asks for.
-pub(super) fn guard_of(sharding: &Sharding, split: &Split) -> Result<Guard, String> {
+pub(in crate::controller) fn guard_of(sharding: &Sharding, split: &Split) -> Result<Guard, String> {
     let keys = keys(sharding.strategy, &split.keys).ok_or("spec.split.keys doesn't say which keys the parent has")?;
     let tables: Vec<Table> = sharding.tables.iter().map(Table::from).collect();
     Guard::of(&tables, sharding.function, &keys, split.split_at).map_err(|error| error.to_string())
@@ -141,7 +143,7 @@ impl Runner {
         let named = surprise("Guard");
         let Some(wanted) = self.guard.clone() else { return Err(Surprise::new("Guard", "no guard can be made")) };
         let app = self.memory.app.as_ref().map(|(_, app)| app.user.clone());
-        let databases = self.databases();
+        let (databases, ceded) = (self.databases(), self.record().ceded.is_some());
         let session = self.at(member).await?;
         let there = guard::read(session).await.map_err(&named)?.unwrap_or_default();
         if there.hash != wanted.hash() {
@@ -155,6 +157,9 @@ impl Runner {
             _ => {}
         }
         let Some(app) = app else { return Err(Surprise::new("Guard", "the application's account isn't known yet")) };
+        if ddl && ceded {
+            guard::retire_sessions(session, &app, RETIRING).await.map_err(&named)?;
+        }
         match (ddl, there.ddl_revoked) {
             (false, false) => guard::revoke_ddl(session, &app, &databases).await.map_err(&named),
             (true, true) => guard::restore_ddl(session, &app, &databases).await.map_err(&named),
@@ -165,8 +170,11 @@ impl Runner {
     pub(super) async fn remove_guard(&mut self, member: &str) -> Result<(), Surprise> {
         let named = surprise("RemoveGuard");
         let Some((_, app)) = self.memory.app.clone() else { return Err(Surprise::new("RemoveGuard", "the application's account isn't known yet")) };
-        let databases = self.databases();
+        let (databases, ceded) = (self.databases(), self.record().ceded.is_some());
         let session = self.at(member).await?;
+        if ceded {
+            guard::retire_sessions(session, &app.user, RETIRING).await.map_err(&named)?;
+        }
         guard::restore_ddl(session, &app.user, &databases).await.map_err(&named)?;
         guard::remove(session).await.map_err(&named)
     }
@@ -175,8 +183,12 @@ impl Runner {
         role::become_follower(self.at(member).await?, BUDGET, SLOW).await.map_err(surprise("CloseFollower"))
     }
 
+    /// The VIPs have moved long ago: who is still here from before is noted, and must come again before the guard goes.
     pub(super) async fn detach(&mut self, member: &str, drain: bool) -> Result<(), Surprise> {
-        replication::forget(self.at(member).await?, drain, DRAIN, SLOW).await.map_err(surprise("Detach"))
+        let named = surprise("Detach");
+        let session = self.at(member).await?;
+        replication::forget(session, drain, DRAIN, SLOW).await.map_err(&named)?;
+        guard::note_sessions(session).await.map_err(&named)
     }
 
     /// See [`crate::pair::step::Step::Cede`]. What fails before the record is written is undone here at once; where this
@@ -267,7 +279,7 @@ impl Runner {
 }
 
 /// The row of a pair's heartbeat: the first ones are the server's own (`mysql::rewind`).
-pub(super) fn heartbeat_row(pair: &ShardPair) -> u16 {
+pub(in crate::controller) fn heartbeat_row(pair: &ShardPair) -> u16 {
     FIRST_ROW + u16::try_from(pair.spec.shard).unwrap_or(0)
 }
 

@@ -98,6 +98,11 @@ impl Runner {
             self.memory.unpublished_move = true;
         }
         self.put_status(status).await?;
+        if old.provisioned() && old.primary != record.primary
+            && let Some(done) = self.status().last_move
+        {
+            self.ctx.metrics.switched(&self.namespace, &self.pair.name_any(), &done);
+        }
         self.tell_change(&old, record);
         Ok(())
     }

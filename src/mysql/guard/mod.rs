@@ -20,7 +20,7 @@ use super::session::{Session, quote};
 use super::unlogged::{self, SHORT};
 use crate::routing::{Guard, KeyKind};
 pub(in crate::mysql) use rights::is_revoked;
-pub use rights::{restore_ddl, retire_sessions, revoke_ddl};
+pub use rights::{note_sessions, restore_ddl, retire_sessions, revoke_ddl};
 use triggers::{PREFIX, Trigger, UNSHARDED};
 
 /// No such database, no such table: no guard.

@@ -59,7 +59,19 @@ pub async fn restore_ddl(s: &mut Session, user: &str, databases: &[String]) -> R
     unlogged::end(s, done).await
 }
 
-/// Ends the application's sessions that are older than the revocation, each as soon as it is idle outside of a
+/// Counts every session of now as old for [`retire_sessions`]: one that came through the child's VIP before the flip is still
+/// here, and when the guard goes nothing else would keep it from writing keys that live elsewhere now.
+pub async fn note_sessions(s: &mut Session) -> Result<(), Error> {
+    if !is_revoked(s).await? {
+        return Ok(());
+    }
+    unlogged::begin(s).await?;
+    let sql = "UPDATE shardpair.guard_state SET process=@@report_user, last_old=(SELECT max(id) FROM information_schema.processlist) WHERE id=1";
+    let done = s.exec(sql, SHORT).await;
+    unlogged::end(s, done).await
+}
+
+/// Ends the application's sessions that are older than the revocation, or than [`note_sessions`], each as soon as it is idle outside of a
 /// transaction, and returns how many; `TimedOut` when some are still at work after `wait`. Nothing if rights aren't revoked.
 pub async fn retire_sessions(s: &mut Session, user: &str, wait: Duration) -> Result<usize, Error> {
     let begun = Instant::now();

@@ -154,6 +154,9 @@ pub fn promotable(view: &View) -> Result<(), Note> {
     let Some(facts) = view.standby_answer() else {
         return Err(Note::new(Reason::StandbyUnreachable, format!("{name} doesn't answer")));
     };
+    if facts.rebuild_marker {
+        return Err(Note::new(Reason::Rebuilding, format!("{name} is marked for rebuilding: its data may not be whole")));
+    }
     if standby.pod.as_ref().is_some_and(|p| p.terminating) {
         return Err(Note::new(Reason::StandbyTerminating, format!("the pod of {name} is being deleted")));
     }

@@ -126,9 +126,25 @@ fn beneath(mut doing: Decision, wait: Option<Decision>) -> Decision {
 
 /// Invariant 8: facts that the record can't explain. Nothing is touched.
 fn contradiction(view: &View) -> Option<Decision> {
+    if let Some(wait) = another_primary(view) {
+        return Some(wait);
+    }
     let names = std::iter::once(&view.record.primary).chain(&view.record.standby);
     let (name, epoch) = names.filter_map(|n| Some((n, view.answer(n)?.epoch?))).find(|(_, epoch)| *epoch > view.record.epoch)?;
     let message = format!("{name} has seen epoch {epoch}, the record says {}: was etcd restored from an old backup?", view.record.epoch);
+    Some(Decision::wait(Reason::Contradiction, message))
+}
+
+/// Who is primary changes with the epoch alone. A standby that is open as only we open a primary (its EVENTs run), with a
+/// heartbeat of this very epoch, while the recorded primary is closed: somebody edited the status.
+fn another_primary(view: &View) -> Option<Decision> {
+    let name = view.record.standby.as_ref().filter(|_| view.record.transition.is_none())?;
+    let (standby, primary) = (view.standby_answer()?, view.primary_answer()?);
+    if !(open(standby) && standby.events_on && standby.epoch == Some(view.record.epoch) && primary.super_read_only) {
+        return None;
+    }
+    let recorded = &view.record.primary;
+    let message = format!("{name} has been the primary in epoch {}, and the record names {recorded}: was the status edited by hand? Put status.primary and status.standby back", view.record.epoch);
     Some(Decision::wait(Reason::Contradiction, message))
 }
 
@@ -154,6 +170,10 @@ fn alarms(view: &View) -> Vec<Note> {
             let message = format!("{}: MySQL refuses {}; take it out of spec.mysql.config", known.name, settings.refused.join(", "));
             notes.push(Note::new(Reason::BadSetting, message));
         }
+    }
+    for (name, facts) in view.record.members.iter().filter_map(|m| Some((&m.name, view.answer(&m.name)?))).filter(|(_, f)| f.foreign_channels > 0) {
+        let message = format!("{name} has {} replication channels that aren't shardpair's: what comes through them no record knows; RESET REPLICA ALL FOR CHANNEL '…'", facts.foreign_channels);
+        notes.push(Note::new(Reason::ReplicationAltered, message));
     }
     notes.extend(request::drain_waits(view));
     for (name, member) in &view.seen.members {

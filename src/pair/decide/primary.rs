@@ -33,7 +33,7 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
 }
 
 fn acks(facts: &Facts) -> bool {
-    facts.source.enabled && facts.source.on && facts.source.wait_count == 1
+    facts.source.enabled && facts.source.on && facts.source.wait_count == 1 && !facts.source.altered
 }
 
 /// Its standby holds transactions that this server itself wrote and no longer has: its data went back in time (a restored

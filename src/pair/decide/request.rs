@@ -87,6 +87,9 @@ fn why_not_promoted(view: &View, to: &str) -> Option<String> {
         return Some(format!("{to} is being rebuilt: its data isn't whole"));
     }
     let Some(facts) = view.answer(to) else { return Some(format!("{to} doesn't answer")) };
+    if facts.rebuild_marker {
+        return Some(format!("{to} is marked for rebuilding: its data isn't whole"));
+    }
     let channel = facts.channel.as_ref().filter(|c| !facts.executed.contains(&c.received) && !c.applier_error.is_empty());
     channel.map(|c| format!("{to} can't apply what it received: {}; repair that first", c.applier_error))
 }

@@ -161,6 +161,26 @@ pub(super) fn comparing(view: &View, name: &str, facts: &Facts) -> Option<Decisi
     Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Rewinding, format!("{name} holds the rows of {primary} again")))
 }
 
+/// Marked for a rebuild that the record doesn't know: somebody edited the status. Its data may be half a clone's.
+pub(super) fn marked(view: &View, name: &str, facts: Option<&Facts>) -> Option<Decision> {
+    let facts = facts.filter(|f| f.rebuild_marker)?;
+    let message = format!("{name} is marked for rebuilding and the record doesn't say so: it is rebuilt");
+    let Some(primary) = view.primary_answer().filter(|p| open(p)) else { return Some(Decision::wait(Reason::Rebuilding, message)) };
+    if view.record.abandoned.iter().any(|a| a.member == name) {
+        return Some(Decision::wait(Reason::AbandonedTail, message));
+    }
+    let tail = standby::errant(view, facts, primary);
+    let save = (!tail.is_empty()).then(|| Step::SaveTail { member: name.to_owned(), tail });
+    let record = Step::WriteRecord(Box::new(standby::rebuild(view, name, Reason::Rebuilding)));
+    Some(Decision::act(save.into_iter().chain([record]).collect(), Reason::Rebuilding, message))
+}
+
+/// With filters it doesn't apply everything, and nobody can tell what it lacks.
+pub(super) fn filtered(name: &str, facts: &Facts) -> Option<Decision> {
+    let message = || format!("{name} has replication filters: it doesn't hold everything; annotate shardpair.io/rebuild={name} to have it cloned, which ends them");
+    (facts.filters > 0).then(|| Decision::wait(Reason::ReplicationAltered, message()))
+}
+
 /// The standby is being rebuilt.
 pub(super) fn rebuilding(view: &View, name: &str, member: &Member, rebuild: &Rebuild) -> Decision {
     let why = &rebuild.reason;

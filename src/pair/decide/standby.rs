@@ -40,11 +40,9 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
         let rebuilds = || returning::rebuilding(view, name, member, rebuild);
         return relax_if_alone(view).or_else(|| given_up(view, name, member)).or_else(|| Some(rebuilds()));
     }
-    if let Some(rewind) = &view.record.rewind
-        && rewind.member == name
-        && let Some(rewinds) = returning::rewinding(view, name, member, rewind)
-    {
-        return relax_if_alone(view).or_else(|| given_up(view, name, member)).or(Some(rewinds));
+    let rewinds = || view.record.rewind.as_ref().filter(|r| r.member == name).and_then(|r| returning::rewinding(view, name, member, r));
+    if let Some(undoing) = returning::marked(view, name, facts).or_else(rewinds) {
+        return relax_if_alone(view).or_else(|| given_up(view, name, member)).or(Some(undoing));
     }
     if let Some(decision) = update(view, name, member) {
         return Some(decision);
@@ -68,7 +66,7 @@ pub(super) fn receives(view: &View, standby: &Facts) -> bool {
 /// Does the standby do all that a standby does: receive, acknowledge, apply, refuse writes?
 pub fn serving(view: &View, standby: &Facts) -> bool {
     let applies = standby.channel.as_ref().is_some_and(|c| c.applier_running && c.applier_error.is_empty());
-    receives(view, standby) && applies && standby.replica_enabled && standby.super_read_only && !standby.source.enabled
+    receives(view, standby) && applies && standby.filters == 0 && standby.replica_enabled && standby.super_read_only && !standby.source.enabled
 }
 
 /// Invariant 2: Solo is recorded first. Also the way back when commits were made to wait and the standby left again.
@@ -243,7 +241,7 @@ fn attach(view: &View, name: &str, facts: &Facts) -> Decision {
         let message = format!("{name}: {}; repair it, or annotate shardpair.io/rebuild={name} to have it cloned", channel.applier_error);
         return Decision::wait(Reason::ApplierError, message);
     }
-    if let Some(wait) = somebody_wrote(view, name, facts, primary) {
+    if let Some(wait) = somebody_wrote(view, name, facts, primary).or_else(|| returning::filtered(name, facts)) {
         return wait;
     }
     if !facts.holds().contains(&primary.purged) {

@@ -192,7 +192,8 @@ async fn attempt(conns: &mut BTreeMap<u32, Conn>, shard: u32, target: &Target, s
             Outcome::Acked
         }
         Ok(Err(Error::Server(e))) if matches!(e.code, MOVED | NOT_YET | 1290 | 1836 | 3032 | 1205 | 1142 | 1146) => {
-            if matches!(e.code, MOVED | NOT_YET | 1205) {
+            // A connection through a VIP that has moved since leads to the old server for ever: after MOVED it is made anew.
+            if matches!(e.code, NOT_YET | 1205) {
                 conns.insert(shard, conn);
             }
             Outcome::Refused(e.to_string())

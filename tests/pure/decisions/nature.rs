@@ -92,6 +92,7 @@ impl World {
         let facts = &mut body.facts;
         (facts.purged, facts.executed, facts.epoch) = (executed.clone(), executed, epoch);
         (facts.rebuild_marker, facts.channel, facts.guard, facts.rewound) = (false, None, guard, rewound);
+        (facts.filters, facts.foreign_channels) = (0, 0);
         self.boot(name);
     }
 

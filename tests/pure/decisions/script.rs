@@ -99,6 +99,11 @@ impl World {
             "ack flushed" => self.settings.ack = Ack::Flushed,
             "unprovisioned" => self.seen.unprovisioned = true,
             "record-lost" => self.record = Record::default(),
+            "status primary m1" => (self.record.primary, self.record.standby) = ("m1".into(), Some("m0".into())),
+            "status mode sync" => self.record.mode = shardpair::pair::record::Mode::Sync,
+            "status mode solo" => self.record.mode = shardpair::pair::record::Mode::Solo,
+            "status nobody deposed" => self.record.deposed = None,
+            "status rebuild done" => self.record.rebuild = None,
             "rewind-garbage" => self.record.rewind.as_mut().expect("a rewind").tail = "by hand".into(),
             "vip-lost" => self.seen.vip.points_to = None,
             "no-standby" => self.record.standby = None,
@@ -221,6 +226,9 @@ impl World {
                 body.breaks = Some(error.to_owned());
             }
             ("applier", "off") => facts.channel.as_mut().expect("a channel").applier_running = false,
+            ("acks", "altered") => facts.source.altered = true,
+            ("filters", n) => facts.filters = n.parse().expect("a number"),
+            ("channels", n) => facts.foreign_channels = n.parse().expect("a number"),
             ("acks", "off") => (facts.source.enabled, facts.source.on) = (false, false),
             ("writable", _) => (facts.super_read_only, facts.offline_mode) = (false, false),
             ("server", letter) => facts.server_uuid = uuid_of(letter.chars().next().expect("a letter")),

@@ -213,7 +213,7 @@ impl World {
         if !source.enabled {
             source.wait_count = 1;
         }
-        (source.enabled, source.on) = (true, true);
+        (source.enabled, source.on, source.altered) = (true, true, false);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 use shardpair::api::expansion::Phase;
 use shardpair::plugin::trouble::{Doing, Trouble, of_api};
-use shardpair::plugin::{Args, approve, expand, find, mysql, pause, promote, request, switchover, versions};
+use shardpair::plugin::{Args, approve, expand, find, mysql, pause, promote, request, route, switchover, versions};
 use clap::Parser;
 
 use super::world::{cluster, condition, lost, pair, plan, seen, solo, with};
@@ -119,6 +119,24 @@ fn the_mysql_client_reads_the_password_that_was_meant() {
     assert_eq!(text, "[client]\nuser=\"app\"\npassword=\"a\\\"b\\\\c d#e\"\nsocket=/run/mysqld/mysqld.sock\n");
     assert_eq!(mysql::options("app", "a\nb").expect_err("a line break").code, 1);
     assert_eq!(mysql::member(&pair("shop", 0), true), Ok("shop-m1".into()));
+}
+
+#[test]
+fn a_row_is_routed_by_the_map_that_clients_read() {
+    let map = r#"{"version": 1, "cluster": "shop", "epoch": 9, "strategy": "Hash", "function": "Mod", "tables": [{"name": "shop.orders", "key": "user_id"}, {"name": "shop.country", "class": "Reference"}],
+        "shards": [{"id": 0, "modulus": 2, "residue": 0, "vip": "shop-0.default.svc", "port": 3306}, {"id": 1, "modulus": 2, "residue": 1, "vip": "shop-1.default.svc", "port": 3306}]}"#;
+    let map = shardpair::routing::Map::parse(map).expect("a map");
+    let shard = |key: &str| route::route(&map, "shop.orders", key, false).map(|r| (r.shard, r.vip));
+    assert_eq!(shard("7"), Ok((1, "shop-1.default.svc:3306".into())));
+    assert_eq!(shard("-2").map(|s| s.0), Ok(0));
+    assert_eq!(shard("18446744073709551615").map(|s| s.0), Ok(1));
+    let lines = [
+        refused(route::route(&map, "shop.orders", "seven", false)),
+        refused(route::route(&map, "shop.orders", "7", true)),
+        refused(route::route(&map, "shop.country", "7", false)),
+        refused(route::route(&map, "shop.carts", "7", false)),
+    ];
+    insta::assert_snapshot!("refused_routes", lines.join("\n"));
 }
 
 #[test]

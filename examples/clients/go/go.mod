@@ -1,0 +1,3 @@
+module shardpair.io/examples/client
+
+go 1.21

@@ -1,0 +1,256 @@
+//! A cache in Redis that stays right.
+//!
+//! A write: *begin* (delete the value, and let nobody fill it while this write is under way), commit, *end* (delete again, fill
+//! from now on). A reader that finds nothing takes a lease, reads the database and fills only if its lease still stands:
+//! whatever began meanwhile has taken it away, so a slow reader puts no old value back. The lease also is the lock against
+//! stampedes: others wait for it a moment.
+//! `begin` leaves an entry in Redis beside what it deleted: a writer that dies is ended by any other process. With reads from
+//! the standby the end waits until the standby has executed the write's GTIDs. A Redis that loses such an entry has lost the
+//! values as well; one that comes back with old values is another process, whose keys nobody reads (`link`).
+//! Without Redis writes go on: the transaction leaves the keys in an outbox table, and reads go to the database, a few at a
+//! time. A connection that came back is read from only after the outboxes were emptied into it.
+
+mod link;
+mod ops;
+mod scripts;
+mod sweep;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use tokio::task::JoinHandle;
+
+use super::calls::{At, Client, Work};
+use super::limit::{Limit, Limiter};
+use super::outcome::CallError;
+use link::{Link, Open};
+use scripts::Scripts;
+
+/// How a cache works.
+#[derive(Clone)]
+pub struct CacheOptions {
+    /// The beginning of all keys.
+    pub namespace: String,
+    /// The outbox (`database.table`) on every shard, class Local: [`Cache::create_outbox`].
+    pub outbox: String,
+    /// How long a value is kept, give or take a tenth.
+    pub ttl: Duration,
+    /// How long it is kept that there is none.
+    pub absent_ttl: Duration,
+    /// An answer of Redis that takes longer is none.
+    pub deadline: Duration,
+    /// A Redis that failed is asked again after this.
+    pub pause: Duration,
+    /// Longer than any read of the database: a reader's lease.
+    pub lease: Duration,
+    /// Longer than any write: after it a writer counts as dead.
+    pub hold: Duration,
+    /// A write in doubt keeps its keys out of the cache for so long: a commit may still appear.
+    pub doubt: Duration,
+    /// Some readers fill from standbys: a write ends when the standby has it.
+    pub standby_reads: bool,
+    /// Reads of the database while Redis is away.
+    pub without: Limit,
+}
+
+impl CacheOptions {
+    /// The usual ones.
+    pub fn new(namespace: &str, outbox: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            outbox: outbox.to_owned(),
+            ttl: Duration::from_secs(600),
+            absent_ttl: Duration::from_secs(30),
+            deadline: Duration::from_millis(100),
+            pause: Duration::from_millis(500),
+            lease: Duration::from_secs(10),
+            hold: Duration::from_secs(60),
+            doubt: Duration::from_secs(600),
+            standby_reads: false,
+            without: Limit { at_once: 32, waiting: 1_024, wait: Duration::from_secs(5) },
+        }
+    }
+}
+
+/// Counted since the start.
+#[derive(Debug, Default)]
+pub struct CacheCounts {
+    /// Found in Redis.
+    pub hits: AtomicU64,
+    /// Read from the database, and filled.
+    pub fills: AtomicU64,
+    /// Read from the database, and not filled: a write came between.
+    pub refused_fills: AtomicU64,
+    /// Waited for another's fill.
+    pub waits: AtomicU64,
+    /// Read from the database while Redis was away.
+    pub without: AtomicU64,
+    /// Writes that used the outbox.
+    pub outboxed: AtomicU64,
+    /// Writes that the sweeper ended.
+    pub swept: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What a read of the database gives: None: there is no such row.
+pub type Load<'a> = Pin<Box<dyn Future<Output = Result<Option<Vec<u8>>, CallError>> + Send + 'a>>;
+
+/// What a cached value is made of: a mark, and the bytes.
+const PRESENT: u8 = b'1';
+const ABSENT: u8 = b'0';
+
+enum Found {
+    Value(Option<Vec<u8>>),
+    Written,
+    Ours(Open, String),
+    Another,
+    Away,
+}
+
+struct Inner {
+    link: Link,
+    scripts: Scripts,
+    client: Arc<Client>,
+    options: CacheOptions,
+    without: Limiter,
+    counts: CacheCounts,
+}
+
+/// Share it by `Arc`.
+pub struct Cache {
+    inner: Arc<Inner>,
+    sweeper: JoinHandle<()>,
+}
+
+impl Cache {
+    /// `redis` is `redis://[:password@]host:port/`. Begins at once, whether Redis is there or not.
+    pub fn new(redis: &str, client: Arc<Client>, options: CacheOptions) -> Result<Self, CallError> {
+        let bad = |e: redis::RedisError| CallError::Refused(format!("the address of Redis: {e}"));
+        let link = Link::new(redis::Client::open(redis).map_err(bad)?, &options.namespace, options.deadline, options.pause);
+        let without = Limiter::new(options.without);
+        let inner = Arc::new(Inner { link, scripts: Scripts::default(), client, options, without, counts: CacheCounts::default() });
+        Ok(Self { sweeper: tokio::spawn(sweep::run(inner.clone())), inner })
+    }
+
+    /// Makes the outbox on a shard.
+    pub async fn create_outbox(conn: &mut Conn, table: &str) -> Result<(), mysql_async::Error> {
+        let columns = "id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, cache_key VARBINARY(512) NOT NULL";
+        conn.query_drop(format!("CREATE TABLE IF NOT EXISTS {} ({columns})", quoted(table))).await
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> &CacheCounts {
+        &self.inner.counts
+    }
+
+    /// Why Redis isn't used now, if it isn't.
+    pub fn problem(&self) -> Option<String> {
+        self.inner.link.problem()
+    }
+
+    /// The value of `key`: from Redis, else by `load` (which reads the primary, or with `standby_reads` a standby).
+    pub async fn get<'a>(&self, key: &str, load: impl Fn() -> Load<'a>) -> Result<Option<Vec<u8>>, CallError> {
+        let inner = &*self.inner;
+        let begun = Instant::now();
+        loop {
+            match inner.find(key).await {
+                Found::Value(value) => {
+                    count(&inner.counts.hits);
+                    return Ok(value);
+                }
+                Found::Ours(open, token) => {
+                    let value = match load().await {
+                        Ok(value) => value,
+                        Err(error) => {
+                            // Nobody need wait for a lease of ours.
+                            inner.delete(&open, &[key]).await;
+                            return Err(error);
+                        }
+                    };
+                    inner.fill(&open, key, &token, value.as_deref()).await;
+                    return Ok(value);
+                }
+                Found::Another if begun.elapsed() < inner.options.lease / 4 => {
+                    count(&inner.counts.waits);
+                    tokio::time::sleep(Duration::from_millis(rand::random_range(4..12))).await;
+                }
+                // Being written, or the one who fills is slow: read past the cache.
+                Found::Written | Found::Another => return load().await,
+                Found::Away => {
+                    count(&inner.counts.without);
+                    let _pass = inner.without.enter(0).await.ok_or(CallError::Shed { shard: 0 })?;
+                    return load().await;
+                }
+            }
+        }
+    }
+
+    /// Runs `work` in a transaction that changes what `keys` are made of.
+    pub async fn transaction<T: Send>(&self, at: At<'_>, keys: &[&str], work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
+        self.write(at, keys, false, work).await
+    }
+
+    /// The same for work that may happen twice without harm.
+    pub async fn idempotent<T: Send>(&self, at: At<'_>, keys: &[&str], work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
+        self.write(at, keys, true, work).await
+    }
+
+    async fn write<T: Send>(&self, at: At<'_>, keys: &[&str], twice: bool, work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
+        let inner = &*self.inner;
+        let token = format!("{:016x}", rand::random::<u64>());
+        let open = inner.begin(&token, keys).await;
+        let outbox = open.is_none().then(|| format!("INSERT INTO {} (cache_key) VALUES (?)", quoted(&inner.options.outbox)));
+        if outbox.is_some() {
+            count(&inner.counts.outboxed);
+        }
+        let before = outbox.as_ref().map(|sql| (sql.as_str(), keys));
+        let result = inner.client.write(at, twice, before, &work).await;
+        if open.is_none() && let Some(open) = inner.link.open().await {
+            // Back meanwhile: the outbox's row is only the second to say so.
+            inner.delete(&open, keys).await;
+        }
+        if let Some(open) = open {
+            match &result {
+                Err(CallError::InDoubt { .. }) => drop(inner.begin_for(&open, &token, keys, inner.options.doubt).await),
+                Ok(_) if inner.options.standby_reads => inner.defer(&open, at, &token, keys).await,
+                Ok(_) | Err(_) => drop(inner.end(&open, &token, keys).await),
+            }
+        }
+        result
+    }
+
+    /// Is the cached value what the database has? A difference that is still there after `bound` is stale: `Some(false)`.
+    /// None: it isn't cached (any more).
+    pub async fn sample<'a>(&self, key: &str, bound: Duration, load: impl Fn() -> Load<'a>) -> Result<Option<bool>, CallError> {
+        let begun = Instant::now();
+        loop {
+            let Some(before) = self.inner.peek(key).await else { return Ok(None) };
+            let truth = load().await?;
+            if before == truth {
+                return Ok(Some(true));
+            }
+            if begun.elapsed() > bound && self.inner.peek(key).await.as_ref() == Some(&before) {
+                return Ok(Some(false));
+            }
+            tokio::time::sleep(Duration::from_millis(20).min(bound)).await;
+        }
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.sweeper.abort();
+    }
+}
+
+fn quoted(table: &str) -> String {
+    table.split('.').map(|part| format!("`{}`", part.replace('`', "``"))).collect::<Vec<_>>().join(".")
+}

@@ -1,0 +1,39 @@
+//! The examples in other languages pass the golden vectors, and ask the service.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::service::{MapFile, Service, uniform};
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/clients")
+}
+
+async fn run(program: &str, arguments: &[&str], directory: PathBuf) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(directory).env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("a task").expect("it runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}{err}");
+    out.into_owned()
+}
+
+#[tokio::test]
+async fn python() {
+    run("python3", &["-m", "unittest", "-q", "test_shardpair"], directory()).await;
+    let (file, text) = (MapFile::new("python", &uniform(3, "Mod", 4)), MapFile::new("python-text", &uniform(3, "Crc32", 4)));
+    let service = Service::start(&[("default/shop", &file), ("default/texts", &text)]).await;
+    for (cluster, key, shard) in [("shop", "-3", 1), ("shop", "18446744073709551615", 3), ("texts", "\u{e9}", 36_158 % 4)] {
+        let out = run("python3", &["shardpair.py", &service.url(&format!("default/{cluster}")), "d.t", key], directory()).await;
+        assert_eq!(out.trim(), format!("{shard} 127.0.0.1 3306"));
+    }
+}
+
+#[tokio::test]
+async fn go() {
+    run("go", &["test", "."], directory().join("go")).await;
+    let file = MapFile::new("go", &uniform(3, "Mod", 4));
+    let service = Service::start(&[("default/shop", &file)]).await;
+    let out = run("go", &["run", ".", &service.url("default/shop"), "d.t", "-3"], directory().join("go")).await;
+    assert_eq!(out.trim(), "1 127.0.0.1 3306");
+}

@@ -1,0 +1,15 @@
+//! What applications hold in their hands, against real MySQL and real Redis.
+mod cache;
+mod calls;
+mod examples;
+#[allow(dead_code, reason = "shared with tests/mysql")]
+#[path = "../mysql/harness.rs"]
+mod harness;
+mod ids;
+mod redis_server;
+mod route;
+mod router;
+mod segments;
+mod service;
+mod stock;
+mod vip;

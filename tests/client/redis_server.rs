@@ -1,0 +1,106 @@
+//! A real Redis (or Valkey) on a loopback port.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+
+/// One server without a file: what it forgets is gone.
+pub struct Redis {
+    pub port: u16,
+    dir: PathBuf,
+    arguments: Vec<String>,
+    child: Option<Child>,
+}
+
+fn binary() -> &'static str {
+    let found = |name: &&str| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    ["redis-server", "valkey-server"].into_iter().find(found).expect("redis-server or valkey-server is installed: tests/run does it")
+}
+
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 30_000 + (std::process::id() % 80) as u16 * 20;
+    loop {
+        let port = base + NEXT.fetch_add(1, Ordering::Relaxed);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Redis {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub async fn start_with(arguments: &[&str]) -> Self {
+        let port = free_port();
+        let dir = std::env::temp_dir().join(format!("shardpair-redis-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let mut redis = Self { port, dir, arguments: arguments.iter().map(|a| (*a).to_owned()).collect(), child: None };
+        redis.run();
+        redis.answers().await;
+        redis
+    }
+
+    /// Another's server: only its address.
+    pub fn address_only(port: u16) -> Self {
+        Self { port, dir: PathBuf::from("/nonexistent"), arguments: Vec::new(), child: None }
+    }
+
+    /// Starts the process (again), empty.
+    pub fn run(&mut self) {
+        let log = std::fs::File::create(self.dir.join("log")).expect("a log");
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", binary(), "--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
+        command.arg("--dir").arg(&self.dir).args(&self.arguments).stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
+        self.child = Some(command.spawn().expect("setpriv"));
+    }
+
+    /// Waits until it accepts connections.
+    pub async fn answers(&self) {
+        let begun = Instant::now();
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+            let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            assert!(begun.elapsed() < Duration::from_secs(20), "Redis doesn't answer:\n{}", log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    pub async fn connection(&self) -> ConnectionManager {
+        manager(&self.url()).await
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+
+    /// STOP, CONT.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").arg(format!("-{signal}")).arg(pid).status().expect("kill").success());
+    }
+}
+
+pub async fn manager(url: &str) -> ConnectionManager {
+    let limits = ConnectionManagerConfig::new().set_connection_timeout(Some(Duration::from_secs(1))).set_response_timeout(Some(Duration::from_millis(300))).set_number_of_retries(1);
+    redis::Client::open(url).expect("an address").get_connection_manager_with_config(limits).await.expect("a connection")
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
