@@ -2,7 +2,6 @@
 
 use super::{FRESH_MS, Identity, View, identity, standby};
 use crate::pair::facts::Member;
-use crate::pair::settings::Durability;
 use crate::pair::record::Record;
 use crate::pair::settings::Durability;
 use crate::pair::step::{Decision, Reason, Step};
@@ -14,11 +13,7 @@ pub(super) fn who(view: &View, name: &str, member: &Member) -> Option<Decision> 
         Identity::FirstSeen => Some(first_seen(view, name, member)),
         Identity::OtherVolume => {
             // With Required a primary that came back stays closed for want of this very standby: it is cloned from all the same.
-<<<<<<< HEAD
             let required = view.settings.durability == Durability::Required && view.record.follows.is_none();
-=======
-            let required = view.settings.durability == Durability::Required;
->>>>>>> main
             let healthy = view.primary_answer().is_some_and(|p| view.in_role(p) || required);
             if !healthy {
                 return Some(Decision::wait(Reason::ForeignMember, format!("{name} has another volume than recorded; it is made anew when the primary is open")));
