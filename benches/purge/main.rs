@@ -45,7 +45,7 @@ async fn run(rows: u64) -> Vec<serde_json::Value> {
     guard::place(&mut on_a, &guarded, &guarded.parents(), 1, SOON).await.expect("placed");
     println!("setting: two mysqld 9.7 in Sync on one machine, {rows} rows of about 130 bytes, half of them foreign, {WRITERS} writers with {} ms between", PAUSE.as_millis());
     let archiver = Command::new("pt-archiver").arg("--version").output().is_ok();
-    let mut ways = vec![("nothing".to_owned(), 0), ("shardpair".to_owned(), 1000)];
+    let mut ways = vec![("nothing".to_owned(), 0), ("shardpair".to_owned(), 1000), ("shardpair".to_owned(), 5000)];
     if archiver {
         ways.extend([100, 500, 1000].map(|limit| ("pt-archiver".to_owned(), limit)));
     } else {

@@ -8,9 +8,11 @@
 
 pub mod policy;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::error::Error;
+use super::facts::gtids;
 use super::replication::{self, not_seen};
 use super::session::{Session, quote};
 use super::walk::{Place, Walk};
@@ -26,6 +28,8 @@ const SHORT: Duration = Duration::from_secs(5);
 const LONG: Duration = Duration::from_secs(30);
 /// The probe is sent this often.
 const PROBE_EVERY: Duration = Duration::from_millis(200);
+/// The standby is asked for what was executed at such moments: its lag is known as well as that.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// So many probes make the baseline.
 const BASELINE_PROBES: u32 = 7;
 
@@ -59,7 +63,7 @@ pub struct Purge<'a> {
     baseline: Duration,
     latest: Duration,
     probed: Option<Instant>,
-    unseen: GtidSet,
+    unseen: VecDeque<(Instant, GtidSet)>,
     tables: Vec<Table>,
 }
 
@@ -97,7 +101,7 @@ impl<'a> Purge<'a> {
             baseline: Duration::ZERO,
             latest: Duration::ZERO,
             probed: None,
-            unseen: GtidSet::default(),
+            unseen: VecDeque::new(),
         };
         purge.measure_baseline().await?;
         Ok(purge)
@@ -139,13 +143,7 @@ impl<'a> Purge<'a> {
 
     /// One transaction, and the rest after it. Until [`Progress::done`].
     pub async fn step(&mut self) -> Result<Progress, Error> {
-        // What the last one wrote must have reached the standby: so its lag is bounded by what one transaction takes.
-        let begun = Instant::now();
-        let standby = match replication::wait_executed(self.standby, &self.unseen, self.limits.standby_lag).await {
-            Ok(()) => Some(begun.elapsed()),
-            Err(Error::TimedOut { .. }) => None,
-            Err(error) => return Err(error),
-        };
+        let standby = self.standby_lag().await?;
         if self.probed.is_none_or(|at| at.elapsed() >= PROBE_EVERY) {
             self.latest = self.probe_once().await?;
             self.probed = Some(Instant::now());
@@ -160,10 +158,30 @@ impl<'a> Purge<'a> {
         Ok(Progress { throttled, ..self.progress() })
     }
 
+    /// The age of the oldest transaction that the standby doesn't hold; None: it is more than allowed, and was waited for.
+    async fn standby_lag(&mut self) -> Result<Option<Duration>, Error> {
+        while let Some((at, set)) = self.unseen.front() {
+            let sql = format!("SELECT GTID_SUBSET('{set:#}', @@global.gtid_executed)");
+            if self.standby.scalar(&sql, SHORT).await?.as_deref() == Some("1") {
+                self.unseen.pop_front();
+                continue;
+            }
+            if at.elapsed() <= self.limits.standby_lag {
+                return Ok(Some(at.elapsed()));
+            }
+            return match replication::wait_executed(self.standby, set, self.limits.standby_lag).await {
+                Ok(()) | Err(Error::TimedOut { .. }) => Ok(None),
+                Err(error) => Err(error),
+            };
+        }
+        Ok(Some(Duration::ZERO))
+    }
+
     async fn transaction(&mut self) -> Result<(), Error> {
         let Some(table) = self.tables.iter_mut().find(|t| !t.done) else { return Ok(()) };
-        let rows = table.walk.next(self.primary, table.place.as_ref(), self.pace.rows, LONG).await?;
-        let last = (rows.len() as u32) < self.pace.rows;
+        let window = window(self.pace.rows, table.scanned, table.deleted);
+        let rows = table.walk.next(self.primary, table.place.as_ref(), window, LONG).await?;
+        let last = (rows.len() as u32) < window;
         let places: Vec<&Place> = rows.iter().filter(|row| row.class == Some(self.foreign)).map(|row| &row.place).collect();
         let place = rows.last().map(|row| row.place.clone()).or(table.place.clone());
         let (scanned, any) = (table.scanned + rows.len() as u64, !places.is_empty());
@@ -183,11 +201,20 @@ impl<'a> Purge<'a> {
             self.primary.exec(&sql, SHORT).await?;
             self.primary.exec("COMMIT", LONG).await?;
             table.deleted = deleted;
-            self.unseen = replication::state(self.primary, SHORT).await?.executed;
+            if self.unseen.back().is_none_or(|(at, _)| at.elapsed() >= LOOK_EVERY) {
+                let executed = self.primary.scalar("SELECT @@global.gtid_executed", SHORT).await?.unwrap_or_default();
+                self.unseen.push_back((Instant::now(), gtids(self.primary.member(), "executed", &executed)?));
+            }
         }
         (table.place, table.scanned, table.done) = (place, scanned, last);
         Ok(())
     }
+}
+
+/// How many rows to look at, so that about `rows` of them are foreign, by what the table has shown so far (half, at first).
+fn window(rows: u32, scanned: u64, deleted: u64) -> u32 {
+    let factor = ((scanned + 2_000) as f64 / (deleted + 1_000) as f64).clamp(1.0, 10.0);
+    (f64::from(rows) * factor) as u32
 }
 
 /// Would a delete go where it must not?

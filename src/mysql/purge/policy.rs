@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Rows a transaction, and the pause after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Rows that one transaction looks at.
+    /// Rows that one transaction deletes, about.
     pub rows: u32,
     /// Rest after it.
     pub pause: Duration,
@@ -41,7 +41,7 @@ pub struct Seen {
     pub baseline: Duration,
     /// How long it takes now.
     pub probe: Duration,
-    /// How long the standby took to come up; None: it has not, within the limit.
+    /// How far the standby is behind, at most; None: further than allowed.
     pub standby: Option<Duration>,
 }
 
