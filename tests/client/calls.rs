@@ -52,6 +52,7 @@ fn upsert(id: u32) -> impl for<'c> Fn(&'c mut mysql_async::Conn) -> Work<'c, ()>
 }
 
 #[tokio::test]
+#[ignore = "not seen to pass yet: SHARDPAIR_TESTS=all"]
 async fn keys_go_to_their_shards_and_a_moved_one_follows_the_map() {
     let (zero, one) = tokio::join!(alone(), alone());
     for server in [&zero, &one] {
