@@ -20,6 +20,8 @@ pub mod pair;
 #[cfg(feature = "plugin")]
 pub mod plugin;
 #[cfg(feature = "operator")]
+mod reasons;
+#[cfg(feature = "operator")]
 pub mod route;
 pub mod routing;
 #[cfg(feature = "operator")]

@@ -7,16 +7,15 @@ use serde_json::{Value, json};
 
 use super::measure::{Figures, Turn};
 use super::support::lanes::Felt;
+use super::support::spread;
 
 fn ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
-/// Nearest rank: of 30 values the 99th percentile is the largest.
 fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
     values.sort_by(f64::total_cmp);
-    let at = |percent: usize| values.get((values.len() * percent).div_ceil(100).max(1) - 1).copied().unwrap_or_default();
-    (at(50), at(99), values.last().copied().unwrap_or_default())
+    spread::spread(&values)
 }
 
 fn row(name: &str, values: Vec<f64>) {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use kube::Client;
-use tokio::signal::unix::{SignalKind, signal};
+use shardpair::controller::operator::stop_signal;
 
 use super::support::lanes::Lanes;
 use super::support::shop::Shop;
@@ -36,11 +36,7 @@ pub async fn run(options: Options) -> ExitCode {
         Err(error) => return fail(&error),
     };
     let from = Instant::now();
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return fail("no signals") };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
+    stop_signal().await;
     let log = lanes.stop().await;
     let to = Instant::now();
     for (what, moves) in [("keys that stay", false), ("keys that move", true)] {

@@ -6,20 +6,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::measure::Run;
+use super::support::spread;
 
 fn ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
-/// Nearest rank: of 30 runs the 99th percentile is the longest.
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or_default()
-}
-
 fn spread(mut times: Vec<Duration>) -> (Duration, Duration, Duration) {
     times.sort();
-    (percentile(&times, 50), percentile(&times, 99), times.last().copied().unwrap_or_default())
+    spread::spread(&times)
 }
 
 /// One run in one line.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::Client;
-use tokio::signal::unix::{SignalKind, signal};
+use shardpair::controller::operator::stop_signal;
 
 use super::support::shop::Shop;
 use super::support::writer::{Pace, Writer};
@@ -76,15 +76,12 @@ pub async fn run(options: Options) -> ExitCode {
 
 /// Tells gaps as they end.
 async fn watch(writer: Writer, options: &Options) -> super::support::writer::Log {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return writer.stop().await;
-    };
+    let mut stop = std::pin::pin!(stop_signal());
     let begun = Instant::now();
     let (mut acked, mut since) = (writer.acked(), Instant::now());
     loop {
         tokio::select! {
-            _ = term.recv() => break,
-            _ = int.recv() => break,
+            () = &mut stop => break,
             () = tokio::time::sleep(Duration::from_millis(1)) => {}
         }
         if writer.acked() != acked {

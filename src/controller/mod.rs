@@ -11,4 +11,5 @@ pub mod metrics;
 pub mod operator;
 pub mod pair;
 pub mod prober;
+mod runners;
 pub mod stores;

@@ -1,6 +1,5 @@
 //! The operator's process: clients, watches, Lease, runners, HTTP.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +9,11 @@ use axum::routing::get;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config, ResourceExt};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::leader::{self, Leadership};
 use super::metrics::Metrics;
+use super::runners::Runners;
 use super::{cluster, expansion, pair, stores};
 
 /// A call of the fast client: no retries, short deadlines.
@@ -94,7 +94,7 @@ fn fast_client(mut config: Config) -> Result<Client, Failed> {
 }
 
 /// SIGTERM or SIGINT.
-pub(crate) async fn stop_signal() {
+pub async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         return std::future::pending().await;
@@ -107,27 +107,14 @@ pub(crate) async fn stop_signal() {
 
 /// One runner per pair, as long as this process leads.
 async fn runners(ctx: Arc<pair::Context>, leading: watch::Sender<bool>) {
-    let mut running: HashMap<String, (u64, AbortHandle)> = HashMap::new();
-    let mut tasks = JoinSet::new();
+    let mut running = Runners::default();
     loop {
         let term = ctx.leadership.term();
         ctx.metrics.leads(term > 0);
-        let plans = if term > 0 { ctx.stores.plans.state() } else { Vec::new() };
-        ctx.metrics.expansions(plans.iter().filter_map(|p| p.0.as_ref().ok()));
         leading.send_if_modified(|old| std::mem::replace(old, term > 0) != (term > 0));
         let pairs = if term > 0 { ctx.stores.pairs.state() } else { Vec::new() };
-        let wanted: HashMap<String, _> = pairs.into_iter().map(|p| (p.uid().unwrap_or_default(), p)).collect();
-        running.retain(|uid, (of, task)| {
-            let keep = *of == term && wanted.contains_key(uid);
-            if !keep {
-                task.abort();
-            }
-            keep && !task.is_finished()
-        });
-        for (uid, found) in wanted {
-            running.entry(uid).or_insert_with(|| (term, tasks.spawn(pair::run(ctx.clone(), found))));
-        }
-        while tasks.try_join_next().is_some() {}
+        let wanted = pairs.into_iter().map(|p| (p.uid().unwrap_or_default(), p)).collect();
+        running.keep(term, wanted, |found| Some(pair::run(ctx.clone(), found)));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -156,6 +156,11 @@ impl Stores {
     }
 }
 
+/// For comparing two states of one object: a newer one has a higher number.
+pub(super) fn version(object: &impl ResourceExt) -> u64 {
+    object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
 /// See [`Stores::subscribe`].
 pub struct Subscription {
     waiters: Waiters,

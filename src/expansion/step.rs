@@ -2,6 +2,7 @@
 
 use crate::api::expansion::Phase;
 use crate::expansion::facts::Level;
+use crate::reasons::reasons;
 
 /// One thing to do. Each is idempotent, and guarded by the resourceVersion of what was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,23 +46,8 @@ pub enum Work {
     Purge(u32),
 }
 
-macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Why: the reason of the condition Progressing (or Stalled), of events, of the metric.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Reason { $($(#[$doc])* $name),* }
-        impl Reason {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name),*];
-            /// As conditions write it.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name)),* }
-            }
-        }
-    };
-}
-
 reasons! {
+    "Why: the reason of the condition Progressing (or Stalled), of events, of the metric.";
     /// Done.
     Complete,
     /// Asked for no more than this: `until` is reached.

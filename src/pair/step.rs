@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::mysql::gtid::GtidSet;
 use crate::pair::record::Record;
+use crate::reasons::reasons;
 
 /// One action, complete: `act` makes no choice.
 #[allow(missing_docs, reason = "members are named by what they are")]
@@ -111,23 +112,8 @@ impl Step {
     }
 }
 
-macro_rules! reasons {
-    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
-        /// Why something is done, waited for or refused. Its name is the condition's and event's reason.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Reason { $($(#[doc = $doc])* $name,)* }
-        impl Reason {
-            /// All of them, for docs and metrics.
-            pub const ALL: &[Reason] = &[$(Reason::$name,)*];
-            /// CamelCase name.
-            pub fn as_str(self) -> &'static str { match self { $(Reason::$name => stringify!($name),)* } }
-            /// What it means, in one line.
-            pub fn meaning(self) -> &'static str { match self { $(Reason::$name => concat!($($doc,)*).trim_ascii(),)* } }
-        }
-    };
-}
-
 reasons! {
+    "Why something is done, waited for or refused. Its name is the condition's and event's reason.";
     /// The pair is as it should be.
     InSync,
     /// `paused` is set: nothing is changed.

@@ -13,6 +13,7 @@ use kube::{Api, Client, Config, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::find;
 use super::paint::Paint;
 use super::seen::Seen;
 use super::trouble::{Doing, Trouble, of_api};
@@ -57,6 +58,14 @@ impl Cli {
         K::DynamicType: Default,
     {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Of one cluster alone, if one is named.
+    pub async fn look_at(&self, cluster: Option<&str>) -> Result<Seen, Trouble> {
+        let seen = self.look().await?;
+        let Some(word) = cluster else { return Ok(seen) };
+        let cluster = find::cluster(&seen, word)?.clone();
+        Ok(seen.only(&cluster))
     }
 
     /// Everything of ours, in one look.

@@ -14,7 +14,6 @@ use serde_json::Value;
 
 use super::cli::Cli;
 use super::explain::{explain, text as explained};
-use super::find;
 use super::paint::Paint;
 use super::seen::Seen;
 use super::tar::Tar;
@@ -41,11 +40,7 @@ const LOG_BYTES: i64 = 4 << 20;
 
 /// Carries it out. What can't be read is noted in the bundle and doesn't stop it.
 pub async fn run(cli: &Cli, args: &Report) -> Result<(), Trouble> {
-    let mut seen = cli.look().await?;
-    if let Some(word) = &args.cluster {
-        let cluster = find::cluster(&seen, word)?.clone();
-        seen = seen.only(&cluster);
-    }
+    let seen = cli.look_at(args.cluster.as_deref()).await?;
     if seen.clusters.is_empty() {
         return Err(Trouble::failed(format!("there is no ShardCluster {}: nothing to report", seen.place())));
     }

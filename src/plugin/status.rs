@@ -5,7 +5,7 @@ use super::paint::{Paint, drawn};
 use super::seen::{Seen, age};
 use super::trouble::Trouble;
 use super::view::{ClusterView, PairLine, clusters};
-use super::{Output, find, plan};
+use super::{Output, plan};
 use crate::pair::guide::Class;
 
 /// See the module.
@@ -27,11 +27,7 @@ pub async fn run(cli: &Cli, args: &Status) -> Result<(), Trouble> {
         cli.can_watch(WATCH_WIDTH)?;
     }
     loop {
-        let mut seen = cli.look().await?;
-        if let Some(word) = &args.cluster {
-            let cluster = find::cluster(&seen, word)?.clone();
-            seen = seen.only(&cluster);
-        }
+        let seen = cli.look_at(args.cluster.as_deref()).await?;
         let view = clusters(&seen);
         match cli.output {
             Some(Output::Json | Output::Yaml) => cli.print(&view)?,

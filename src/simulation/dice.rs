@@ -1,8 +1,8 @@
 //! Chance from a seed: the same everywhere, for ever.
 
-/// Splitmix64.
+/// Splitmix64, by its state.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
     /// Begins at a seed.
@@ -24,7 +24,7 @@ impl Dice {
     }
 
     /// One of these.
-    pub fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.roll(all.len() as u64) as usize]
+    pub fn of<T: Clone>(&mut self, all: &[T]) -> T {
+        all[self.roll(all.len() as u64) as usize].clone()
     }
 }

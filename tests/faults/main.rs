@@ -11,7 +11,6 @@
 mod support;
 
 mod aim;
-mod dice;
 mod nemesis;
 mod report;
 mod round;
@@ -20,9 +19,9 @@ mod special;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use dice::Dice;
 use report::Report;
 use round::World;
+use shardpair::simulation::dice::Dice;
 use support::{kubectl, secs, with_temp_ns_for};
 
 const USAGE: &str = "usage: tests/faults/run [--minutes M] [--seed S] [--pairs N] [--only KIND[+KIND]]… [--points]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use shardpair::simulation::dice::Dice;
 
 use super::aim::{Aim, still, try_run};
-use super::dice::Dice;
 use super::support::faults::{self, Process};
 use super::support::shop::{Shop, pod};
 

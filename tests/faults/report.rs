@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::json;
 
 use super::round::Round;
-use super::support::root;
+use super::support::{root, spread};
 
 #[derive(Default)]
 struct Kind {
@@ -28,7 +28,7 @@ pub struct Report {
 fn percentile(values: &[u64], percent: usize) -> Option<u64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
-    sorted.get((sorted.len() * percent).div_ceil(100).saturating_sub(1)).copied()
+    spread::percentile(&sorted, percent)
 }
 
 impl Report {

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::join_all;
 use kube::Client;
+use shardpair::simulation::dice::Dice;
 
 use super::aim::Aim;
-use super::dice::Dice;
 use super::nemesis::{self, Strike};
 use super::support::faults;
 use super::support::secs;

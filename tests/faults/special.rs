@@ -6,8 +6,8 @@ use kube::Api;
 use kube::api::DeleteParams;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use shardpair::pair::record::Mode;
+use shardpair::simulation::dice::Dice;
 
-use super::dice::Dice;
 use super::nemesis::Kind;
 use super::round::{Round, Told, World, attempt, settle, writer};
 use super::support::cluster::events;

@@ -7,33 +7,17 @@ use shardpair::pair::decide::decide;
 use shardpair::pair::facts::{Channel, Contact, ReceiverState, SourceSide};
 use shardpair::pair::record::{Abandoned, Deposed, Mode, MoveKind, Rebuild, RebuildPhase, Rewind, RewindPhase, Transition};
 use shardpair::pair::settings::{Ack, Durability};
+use shardpair::simulation::dice::Dice;
 
 use crate::decisions::law::Case;
 use crate::decisions::world::{World, gtids};
 
-/// Splitmix64: small, seeded, and the same everywhere.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % sides
-    }
-
-    /// Once in `n`.
-    pub fn once(&mut self, n: u64) -> bool {
-        self.roll(n) == 0
-    }
-
-    pub fn of<T: Clone>(&mut self, all: &[T]) -> T {
-        all[self.roll(all.len() as u64) as usize].clone()
-    }
+pub fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|n| n.parse().ok())
 }
 
 pub fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise)
+    asked(name).unwrap_or(otherwise)
 }
 
 const SETS: [&str; 8] = ["nothing", "A:1-100", "A:1-110", "A:1-120", "A:1-100,B:1-3", "A:1-120,B:1-3", "B:1-9", "A:1-90"];

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use shardpair::simulation::life::{Told, live};
 
 use crate::decisions::law::Case;
+use crate::invariants::asked;
 
 /// The same each time, …
 const FIXED: u64 = 400;
@@ -16,19 +17,15 @@ const FRESH: u64 = 400;
 /// Turns of each.
 const TURNS: u32 = 12;
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|n| n.parse().ok())
-}
-
 fn one(seed: u64) -> Told {
     live(seed, TURNS, &|record, settings, seen, now, decision| Case { record, settings, seen, now }.broken(decision))
 }
 
 #[test]
 fn no_simulated_life_loses_an_acknowledged_write_and_every_one_comes_back_to_sync() {
-    let fresh = number("SEED").unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() * 1_000);
-    let count = number("LIVES").unwrap_or(FRESH);
-    let fixed = if number("SEED").is_some() { 0 } else { FIXED };
+    let fresh = asked("SEED").unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() * 1_000);
+    let count = asked("LIVES").unwrap_or(FRESH);
+    let fixed = if asked("SEED").is_some() { 0 } else { FIXED };
     let seeds: Vec<u64> = (1..=fixed).chain(fresh..fresh + count).collect();
     println!("fresh seeds from {fresh}");
     let (left, right) = seeds.split_at(seeds.len() / 2);

@@ -13,10 +13,11 @@ use shardpair::pair::facts::GuardSeen;
 use shardpair::pair::record::{Ceded, Cut, Flip, Follows, Linked, Mode, Severed};
 use shardpair::pair::settings::Durability;
 use shardpair::pair::split::SplitUntil;
+use shardpair::simulation::dice::Dice;
 
 use crate::decisions::law::Case;
 use crate::decisions::world::World;
-use crate::invariants::{Dice, arbitrary_facts, arbitrary_seen, happens, number};
+use crate::invariants::{arbitrary_facts, arbitrary_seen, happens, number};
 
 /// Something of a split that a record of this side may hold.
 fn arbitrary_split(dice: &mut Dice, world: &mut World) {

@@ -37,7 +37,7 @@ fn split_keys(keys: Keys) -> SplitKeys {
 
 async fn call<T>(step: &str, doing: impl Future<Output = kube::Result<T>>) -> Result<T, Surprise> {
     match tokio::time::timeout(CALL, doing).await {
-        Ok(done) => done.map_err(|e| Surprise::new(step, e)),
+        Ok(done) => done.map_err(|e| Surprise::new(step, e.to_string())),
         Err(_) => Err(Surprise::new(step, "no answer from the API server")),
     }
 }
@@ -83,7 +83,7 @@ impl Runner {
 
     fn valid(&self) -> Result<(ShardCluster, Valid), Surprise> {
         let cluster = self.cluster().ok_or_else(|| Surprise::new("cluster", "it is gone, or can't be read"))?;
-        let valid = Valid::parse(&cluster).map_err(|invalid| Surprise::new("cluster", invalid))?;
+        let valid = Valid::parse(&cluster).map_err(|invalid| Surprise::new("cluster", invalid.to_string()))?;
         Ok((cluster, valid))
     }
 

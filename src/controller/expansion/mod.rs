@@ -11,7 +11,7 @@ mod purge;
 mod report;
 mod work;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,11 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 use tokio::sync::Notify;
-use tokio::task::{AbortHandle, JoinSet};
 
 use super::pair::Context;
-use super::stores::Stores;
+use super::pair::hands::Surprise;
+use super::runners::Runners;
+use super::stores::{Stores, version};
 use crate::api::ShardPair;
 use crate::api::cluster::ShardCluster;
 use crate::api::expansion::{ExpansionPlan, ExpansionPlanStatus};
@@ -33,20 +34,6 @@ use crate::expansion::step::Reason;
 const SETTLE: Duration = Duration::from_millis(20);
 /// No call to the API server takes longer.
 const CALL: Duration = Duration::from_millis(1_500);
-
-/// What couldn't be done, and why; the next pass looks anew.
-#[derive(Debug, thiserror::Error)]
-#[error("{step}: {what}")]
-pub(super) struct Surprise {
-    step: String,
-    what: String,
-}
-
-impl Surprise {
-    fn new(step: impl Into<String>, what: impl ToString) -> Self {
-        Self { step: step.into(), what: what.to_string() }
-    }
-}
 
 /// Objects as this runner wrote them, until the watch has them.
 #[derive(Default)]
@@ -77,26 +64,13 @@ struct Runner {
 
 /// One runner per plan, as long as this process leads.
 pub async fn runners(ctx: Arc<Context>) {
-    let mut running: HashMap<String, (u64, AbortHandle)> = HashMap::new();
-    let mut tasks = JoinSet::new();
+    let mut running = Runners::default();
     loop {
         let term = ctx.leadership.term();
         let plans = if term > 0 { ctx.stores.plans.state() } else { Vec::new() };
-        let wanted: HashMap<String, Arc<DeserializeGuard<ExpansionPlan>>> = plans.into_iter().map(|p| (p.uid().unwrap_or_default(), p)).collect();
-        running.retain(|uid, (of, task)| {
-            let keep = *of == term && wanted.contains_key(uid);
-            if !keep {
-                task.abort();
-            }
-            keep && !task.is_finished()
-        });
-        for (uid, found) in wanted {
-            // One that can't be read (of a newer version) is left alone; its CRD refuses what this version could not mean.
-            if let Ok(plan) = &found.0 {
-                running.entry(uid).or_insert_with(|| (term, tasks.spawn(run(ctx.clone(), plan.clone()))));
-            }
-        }
-        while tasks.try_join_next().is_some() {}
+        let wanted = plans.into_iter().map(|p| (p.uid().unwrap_or_default(), p)).collect();
+        // One that can't be read (of a newer version) is left alone; its CRD refuses what this version could not mean.
+        running.keep(term, wanted, |found: Arc<DeserializeGuard<ExpansionPlan>>| Some(run(ctx.clone(), found.0.as_ref().ok()?.clone())));
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -117,6 +91,7 @@ impl Runner {
     /// The table of contents. How long to wait at most for the next one.
     async fn pass(&mut self) -> Duration {
         self.newest();
+        self.ctx.metrics.expansion(&self.plan);
         let Some((plan, seen)) = self.observe() else {
             self.work.want(&[], &Default::default());
             return Duration::from_secs(2);
@@ -160,7 +135,8 @@ impl Runner {
     }
 }
 
-/// For comparing two states of one object.
-fn version(object: &impl ResourceExt) -> u64 {
-    object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.ctx.metrics.forget_expansion(&self.namespace, &self.plan.name_any());
+    }
 }

@@ -114,11 +114,15 @@ impl Metrics {
         self.with(|known| known.pairs.remove(&(namespace.to_owned(), pair.to_owned())));
     }
 
-    /// All expansions that there are; those that aren't among them are forgotten.
-    pub fn expansions<'a>(&self, plans: impl Iterator<Item = &'a ExpansionPlan>) {
-        let key = |p: &ExpansionPlan| (p.namespace().unwrap_or_default(), p.name_any());
-        let all = plans.map(|p| (key(p), expansion(&p.spec.cluster_ref.name, &p.status.clone().unwrap_or_default()))).collect();
-        self.with(|known| known.plans = all);
+    /// How far an expansion has come.
+    pub fn expansion(&self, plan: &ExpansionPlan) {
+        let told = expansion(&plan.spec.cluster_ref.name, plan.status.as_ref().unwrap_or(&ExpansionPlanStatus::default()));
+        self.with(|known| known.plans.insert((plan.namespace().unwrap_or_default(), plan.name_any()), told));
+    }
+
+    /// An expansion is gone, or another process's now.
+    pub fn forget_expansion(&self, namespace: &str, plan: &str) {
+        self.with(|known| known.plans.remove(&(namespace.to_owned(), plan.to_owned())));
     }
 
     /// Whether this process leads.

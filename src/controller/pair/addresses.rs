@@ -7,11 +7,9 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::PostParams;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use super::Runner;
-use super::write::CALL;
 use crate::api::names;
 use crate::controller::stores::Stores;
 use crate::manifests;
@@ -35,12 +33,11 @@ impl Runner {
             if (moving(record, seen) && since.elapsed() < HELD_BACK) || !self.ctx.leadership.holds() {
                 continue;
             }
-            match tokio::time::timeout(CALL, self.put_slice(differs)).await {
-                Ok(Ok(())) => {
+            match self.put_slice(&differs).await {
+                Ok(()) => {
                     self.memory.addresses.remove(&member);
                 }
-                Ok(Err(error)) => tracing::warn!(pair = %self.pair.name_any(), member, %error, "the member's slice"),
-                Err(_) => tracing::warn!(pair = %self.pair.name_any(), member, "the member's slice: no answer from the API server"),
+                Err(surprise) => tracing::warn!(pair = %self.pair.name_any(), member, %surprise, "the member's slice"),
             }
         }
     }
@@ -50,27 +47,18 @@ impl Runner {
         let stores = &self.ctx.stores;
         let service = Stores::get(&stores.services, &self.namespace, member)?;
         let pod = Stores::get(&stores.pods, &self.namespace, &names::pod(member)).filter(|p| !super::observe::ended(p));
-        let mut wanted = manifests::slice::of_member(&self.pair, &service, pod.as_deref());
         let there = Stores::get(&stores.slices, &self.namespace, member);
-        let address = |slice: &EndpointSlice| slice.endpoints.first().and_then(|e| e.addresses.first().cloned());
-        match there {
-            Some(slice) if address(&slice) == address(&wanted) => None,
-            // A slice keeps its family: one that has never had an address is none yet.
-            Some(slice) => {
-                wanted.metadata.resource_version = slice.resource_version();
-                wanted.address_type = slice.address_type.clone();
-                Some(wanted)
-            }
-            None => address(&wanted).is_some().then_some(wanted),
+        let leads_to = there.as_ref().and_then(|s| s.endpoints.first()?.addresses.first());
+        if leads_to == pod.as_ref().and_then(|p| p.status.as_ref()?.pod_ip.as_ref()) {
+            return None;
         }
-    }
-
-    async fn put_slice(&self, slice: EndpointSlice) -> kube::Result<()> {
-        let slices: Api<EndpointSlice> = Api::namespaced(self.ctx.fast.clone(), &self.namespace);
-        match &slice.metadata.resource_version {
-            Some(_) => slices.replace(&slice.name_any(), &PostParams::default(), &slice).await.map(drop),
-            None => slices.create(&PostParams::default(), &slice).await.map(drop),
+        let mut wanted = manifests::slice::of_member(&self.pair, &service, pod.as_deref());
+        if let Some(slice) = there {
+            wanted.metadata.resource_version = slice.resource_version();
+            // A slice keeps its family.
+            wanted.address_type.clone_from(&slice.address_type);
         }
+        Some(wanted)
     }
 }
 

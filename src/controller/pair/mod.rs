@@ -7,7 +7,7 @@
 mod act;
 mod addresses;
 mod faultpoint;
-mod hands;
+pub(in crate::controller) mod hands;
 mod observe;
 mod provisioning;
 mod reporting;
@@ -33,7 +33,7 @@ use crate::controller::leader::Leadership;
 use crate::controller::members::Members;
 use crate::controller::metrics::Metrics;
 use crate::controller::prober::{Prober, TICK, Target};
-use crate::controller::stores::Stores;
+use crate::controller::stores::{Stores, version};
 use crate::mysql::session::Credentials;
 use crate::pair::decide::{View, decide, open};
 use crate::pair::facts::Observation;
@@ -262,8 +262,7 @@ impl Runner {
     /// The newer of what the watch brought and what was written last.
     fn newest(&mut self) {
         let Some(watched) = Stores::get(&self.ctx.stores.pairs, &self.namespace, &self.pair.name_any()) else { return };
-        let version = |p: &ShardPair| p.resource_version().and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
-        if version(&watched) > version(&self.pair) {
+        if version(watched.as_ref()) > version(&self.pair) {
             self.pair = (*watched).clone();
         }
     }

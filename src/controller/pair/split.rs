@@ -143,7 +143,7 @@ impl Runner {
         let named = surprise("Guard");
         let Some(wanted) = self.guard.clone() else { return Err(Surprise::new("Guard", "no guard can be made")) };
         let app = self.memory.app.as_ref().map(|(_, app)| app.user.clone());
-        let (databases, ceded) = (self.databases(), self.record().ceded.is_some());
+        let databases = self.databases();
         let session = self.at(member).await?;
         let there = guard::read(session).await.map_err(&named)?.unwrap_or_default();
         if there.hash != wanted.hash() {
@@ -157,26 +157,27 @@ impl Runner {
             _ => {}
         }
         let Some(app) = app else { return Err(Surprise::new("Guard", "the application's account isn't known yet")) };
-        if ddl && ceded {
-            guard::retire_sessions(session, &app, RETIRING).await.map_err(&named)?;
-        }
         match (ddl, there.ddl_revoked) {
             (false, false) => guard::revoke_ddl(session, &app, &databases).await.map_err(&named),
-            (true, true) => guard::restore_ddl(session, &app, &databases).await.map_err(&named),
+            (true, true) => self.restore_ddl("Guard", member, &app).await,
             _ => Ok(()),
         }
     }
 
-    pub(super) async fn remove_guard(&mut self, member: &str) -> Result<(), Surprise> {
-        let named = surprise("RemoveGuard");
-        let Some((_, app)) = self.memory.app.clone() else { return Err(Surprise::new("RemoveGuard", "the application's account isn't known yet")) };
+    /// A parent's sessions from before the flip end first (`guard::note_sessions`).
+    async fn restore_ddl(&mut self, step: &str, member: &str, app: &str) -> Result<(), Surprise> {
         let (databases, ceded) = (self.databases(), self.record().ceded.is_some());
         let session = self.at(member).await?;
         if ceded {
-            guard::retire_sessions(session, &app.user, RETIRING).await.map_err(&named)?;
+            guard::retire_sessions(session, app, RETIRING).await.map_err(surprise(step))?;
         }
-        guard::restore_ddl(session, &app.user, &databases).await.map_err(&named)?;
-        guard::remove(session).await.map_err(&named)
+        guard::restore_ddl(session, app, &databases).await.map_err(surprise(step))
+    }
+
+    pub(super) async fn remove_guard(&mut self, member: &str) -> Result<(), Surprise> {
+        let Some((_, app)) = self.memory.app.clone() else { return Err(Surprise::new("RemoveGuard", "the application's account isn't known yet")) };
+        self.restore_ddl("RemoveGuard", member, &app.user).await?;
+        guard::remove(self.at(member).await?).await.map_err(surprise("RemoveGuard"))
     }
 
     pub(super) async fn close_follower(&mut self, member: &str) -> Result<(), Surprise> {

@@ -19,7 +19,7 @@ use crate::manifests;
 use crate::pair::record::{MoveKind, Record};
 
 /// No write that a move waits for takes longer.
-pub(super) const CALL: Duration = Duration::from_millis(1_500);
+const CALL: Duration = Duration::from_millis(1_500);
 
 /// Is the cluster managed by this installation? (`status.manager`, see `controller::cluster`.)
 pub(in crate::controller) fn ours(cluster: &ShardCluster, identity: &str) -> bool {
@@ -129,27 +129,31 @@ impl Runner {
             return Err(Surprise::new("slice", format!("the pod of {member} has no address")));
         };
         let name = self.pair.name_any();
-        let slices: Api<EndpointSlice> = Api::namespaced(self.ctx.fast.clone(), &self.namespace);
         let old = Stores::get(&self.ctx.stores.slices, &self.namespace, &name);
         let mut slice = manifests::slice::build(&self.pair, member, &ip, &pod);
-        slice.metadata.resource_version = old.as_ref().and_then(|s| s.resource_version());
+        slice.metadata.resource_version = old.and_then(|s| s.resource_version());
+        self.put_slice(&slice).await?;
+        self.memory.vip = Some((Instant::now(), ip));
+        self.note_pause(member);
+        if let (true, Some(trouble)) = (self.memory.unpublished_move, self.memory.trouble) {
+            self.memory.gap = Some(trouble.elapsed());
+            self.ctx.metrics.moved(&self.namespace, &name, trouble.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Of the VIP or of a member: onto the version that it names, or made.
+    pub(super) async fn put_slice(&self, slice: &EndpointSlice) -> Result<(), Surprise> {
+        let slices: Api<EndpointSlice> = Api::namespaced(self.ctx.fast.clone(), &self.namespace);
         let params = PostParams::default();
         let write = async {
-            match old {
-                Some(_) => slices.replace(&name, &params, &slice).await,
-                None => slices.create(&params, &slice).await,
+            match &slice.metadata.resource_version {
+                Some(_) => slices.replace(&slice.name_any(), &params, slice).await,
+                None => slices.create(&params, slice).await,
             }
         };
         match tokio::time::timeout(CALL, write).await {
-            Ok(Ok(_)) => {
-                self.memory.vip = Some((Instant::now(), ip));
-                self.note_pause(member);
-                if let (true, Some(trouble)) = (self.memory.unpublished_move, self.memory.trouble) {
-                    self.memory.gap = Some(trouble.elapsed());
-                    self.ctx.metrics.moved(&self.namespace, &name, trouble.elapsed());
-                }
-                Ok(())
-            }
+            Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(Surprise::new("slice", error.to_string())),
             Err(_) => Err(Surprise::new("slice", "no answer from the API server")),
         }

@@ -18,6 +18,9 @@ use super::make_tables;
 /// TRUNCATE needs DROP, RENAME needs ALTER.
 const RIGHTS: &str = "DROP, ALTER, CREATE, INDEX, TRIGGER";
 
+/// All sessions of now are old ones.
+const NOTE: &str = "UPDATE shardpair.guard_state SET process=@@report_user, last_old=(SELECT max(id) FROM information_schema.processlist) WHERE id=1";
+
 /// Takes the application account's rights to change its tables.
 pub async fn revoke_ddl(s: &mut Session, user: &str, databases: &[String]) -> Result<(), Error> {
     unlogged::begin(s).await?;
@@ -34,9 +37,7 @@ pub async fn revoke_ddl(s: &mut Session, user: &str, databases: &[String]) -> Re
             return Err(not_seen(s, "revoking the application's DDL rights", format!("it still has them on {}", left.join(", "))));
         }
         // Whoever connects from now on has a higher number, and another process begins anew. Kept from the first time on.
-        let sql = "UPDATE shardpair.guard_state SET process=@@report_user, last_old=(SELECT max(id) FROM information_schema.processlist)
-                   WHERE id=1 AND (last_old=0 OR process<>@@report_user)";
-        s.exec(sql, SHORT).await
+        s.exec(&format!("{NOTE} AND (last_old=0 OR process<>@@report_user)"), SHORT).await
     }
     .await;
     unlogged::end(s, done).await
@@ -66,8 +67,7 @@ pub async fn note_sessions(s: &mut Session) -> Result<(), Error> {
         return Ok(());
     }
     unlogged::begin(s).await?;
-    let sql = "UPDATE shardpair.guard_state SET process=@@report_user, last_old=(SELECT max(id) FROM information_schema.processlist) WHERE id=1";
-    let done = s.exec(sql, SHORT).await;
+    let done = s.exec(NOTE, SHORT).await;
     unlogged::end(s, done).await
 }
 

@@ -18,7 +18,7 @@ use shardpair::routing::{Key, Map};
 use tokio::task::JoinHandle;
 
 use super::shop::Shop;
-use super::writer::{CONNECT, Outcome, Target};
+use super::writer::{CONNECT, Outcome, Target, grows};
 
 /// The table that lanes write to.
 pub const TABLE: &str = "CREATE TABLE IF NOT EXISTS orders (n BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, user_id BIGINT NOT NULL, \
@@ -108,14 +108,7 @@ impl Lanes {
 
     /// Waits until `more` rows have been acknowledged from now on.
     pub async fn progress(&self, more: u64, within: Duration) -> Result<(), String> {
-        let (from, began) = (self.acked(), Instant::now());
-        while self.acked() < from + more {
-            if began.elapsed() > within {
-                return Err(format!("{} of {more} rows acknowledged within {within:?}", self.acked() - from));
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Ok(())
+        grows(&self.shared.acked, more, within).await
     }
 
     /// Ends, when every row in flight has been answered or given up.

@@ -5,6 +5,7 @@ pub mod faults;
 pub mod lanes;
 pub mod plan;
 pub mod shop;
+pub mod spread;
 pub mod writer;
 
 use std::ffi::OsStr;

@@ -127,6 +127,21 @@ pub struct Writer {
     begun: (Instant, SystemTime),
 }
 
+/// Waits until so many `more` rows have been counted from now on.
+pub(super) async fn grows(acked: &AtomicU64, more: u64, within: Duration) -> Result<(), String> {
+    let (from, begun) = (acked.load(Relaxed), Instant::now());
+    loop {
+        let counted = acked.load(Relaxed) - from;
+        if counted >= more {
+            return Ok(());
+        }
+        if begun.elapsed() > within {
+            return Err(format!("{counted} of {more} rows acknowledged within {within:?}"));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 impl Writer {
     /// Makes the table and begins.
     pub async fn start(target: &Target, pace: Pace) -> Result<Self, String> {
@@ -155,14 +170,7 @@ impl Writer {
 
     /// Waits until `more` rows have been acknowledged from now on.
     pub async fn progress(&self, more: u64, within: Duration) -> Result<(), String> {
-        let (from, begun) = (self.acked(), Instant::now());
-        while self.acked() < from + more {
-            if begun.elapsed() > within {
-                return Err(format!("{} of {more} rows acknowledged within {within:?}", self.acked() - from));
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        Ok(())
+        grows(&self.shared.acked, more, within).await
     }
 
     /// Ends, when every row in flight has been answered or given up.
