@@ -26,7 +26,11 @@ pub async fn operator_is_installed() {
 
 /// As the README says.
 pub async fn install() {
-    run("helm", &["upgrade", "--install", "shardpair", "charts/shardpair", "-n", SYSTEM, "--create-namespace", "--wait", "--timeout", "120s"]).await;
+    let args = ["upgrade", "--install", "shardpair", "charts/shardpair", "-n", SYSTEM, "--create-namespace", "--wait", "--timeout", "120s"];
+    if let Err(error) = super::try_run("helm", &args).await {
+        let seen = super::try_run("kubectl", &["-n", SYSTEM, "describe", "nodes,deployments,pods"]).await;
+        panic!("the operator isn't ready: {error}\n{}", seen.unwrap_or_else(|e| e));
+    }
 }
 
 /// The operator's pods that run.
