@@ -71,6 +71,7 @@ async fn an_unreadable_relay_log_is_received_again() {
     let mut on_b = b.session().await;
     // A second file, after the one that will be empty: without it nothing is left to apply, and the log is begun anew.
     let first = newest(&b);
+    on_b.exec("SET GLOBAL rpl_semi_sync_replica_enabled=1", SOON).await.expect("an acker");
     replication::start_receiver(&mut on_b, &replicator(), SOON).await.expect("receive");
     writes(&mut on_a, 20..40).await;
     b.power_cut();
