@@ -7,7 +7,7 @@ use kube::{Api, Client, ResourceExt};
 use shardpair::api::cluster::ShardCluster;
 use tokio::sync::OnceCell;
 
-use super::{eventually, kubectl, run, secs};
+use super::{eventually, kubectl, secs, try_run};
 
 /// Where the operator is installed.
 pub const SYSTEM: &str = "shardpair-system";
@@ -27,8 +27,8 @@ pub async fn operator_is_installed() {
 /// As the README says.
 pub async fn install() {
     let args = ["upgrade", "--install", "shardpair", "charts/shardpair", "-n", SYSTEM, "--create-namespace", "--wait", "--timeout", "120s"];
-    if let Err(error) = super::try_run("helm", &args).await {
-        let seen = super::try_run("kubectl", &["-n", SYSTEM, "describe", "nodes,deployments,pods"]).await;
+    if let Err(error) = try_run("helm", &args).await {
+        let seen = try_run("kubectl", &["-n", SYSTEM, "describe", "nodes,deployments,pods"]).await;
         panic!("the operator isn't ready: {error}\n{}", seen.unwrap_or_else(|e| e));
     }
 }
