@@ -35,8 +35,8 @@ const PLACE: Duration = Duration::from_secs(2);
 const FIRST_ROW: u16 = 16;
 /// A look at a member of the other side takes at most this.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a guard's removal waits for sessions from before the flip to be idle.
-const RETIRING: Duration = Duration::from_secs(3);
+/// The application's old sessions get this long to finish what they are at; then they are ended.
+const GRACE: Duration = Duration::from_secs(10);
 /// Before a channel is forgotten, everything received is applied within this.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -164,12 +164,25 @@ impl Runner {
         }
     }
 
-    /// A parent's sessions from before the flip end first (`guard::note_sessions`).
+    /// See [`crate::pair::step::Step::RetireSessions`]. Clients come again, and have the rights of now.
+    pub(super) async fn retire_sessions(&mut self, member: &str, at_once: bool) -> Result<(), Surprise> {
+        let named = "RetireSessions";
+        let Some((_, app)) = self.memory.app.clone() else { return Err(Surprise::new(named, "the application's account isn't known yet")) };
+        let grace = if at_once { Duration::ZERO } else { GRACE };
+        let left = guard::retire_sessions(self.at(member).await?, &app.user, grace).await.map_err(surprise(named))?;
+        match left {
+            left if at_once && left > 0 => Err(Surprise::new(named, format!("{left} sessions of {} on {member} don't end", app.user))),
+            _ => Ok(()),
+        }
+    }
+
+    /// A parent's sessions from before the flip have ended before (`guard::note_sessions`).
     async fn restore_ddl(&mut self, step: &str, member: &str, app: &str) -> Result<(), Surprise> {
         let (databases, ceded) = (self.databases(), self.record().ceded.is_some());
         let session = self.at(member).await?;
-        if ceded {
-            guard::retire_sessions(session, app, RETIRING).await.map_err(surprise(step))?;
+        let there = guard::read(session).await.map_err(surprise(step))?.filter(|g| g.ddl_revoked);
+        if ceded && there.is_some_and(|g| g.old_sessions != Some(0)) {
+            return Err(Surprise::new(step, format!("sessions from before the flip are still on {member}")));
         }
         guard::restore_ddl(session, app, &databases).await.map_err(surprise(step))
     }
@@ -184,12 +197,16 @@ impl Runner {
         role::become_follower(self.at(member).await?, BUDGET, SLOW).await.map_err(surprise("CloseFollower"))
     }
 
-    /// The VIPs have moved long ago: who is still here from before is noted, and must come again before the guard goes.
+    /// The VIPs have moved long ago: who is still on a parent from before is noted, and must come again before the guard goes.
     pub(super) async fn detach(&mut self, member: &str, drain: bool) -> Result<(), Surprise> {
         let named = surprise("Detach");
+        let ceded = self.record().ceded.is_some();
         let session = self.at(member).await?;
-        replication::forget(session, drain, DRAIN, SLOW).await.map_err(&named)?;
-        guard::note_sessions(session).await.map_err(&named)
+        // First: once the channel is gone, nobody comes back to this.
+        if ceded {
+            guard::note_sessions(session).await.map_err(&named)?;
+        }
+        replication::forget(session, drain, DRAIN, SLOW).await.map_err(&named)
     }
 
     /// See [`crate::pair::step::Step::Cede`]. What fails before the record is written is undone here at once; where this

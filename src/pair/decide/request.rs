@@ -154,7 +154,7 @@ fn begin(view: &View, reason: Reason, after: Vec<Step>) -> Decision {
     }
     // Invariant 12: the member opens within the move.
     let mut steps = match split::before_open(view, &to) {
-        Ok(guard) => Vec::from_iter(guard),
+        Ok(guard) => guard,
         Err(wait) => return wait,
     };
     steps.push(Step::WriteRecord(Box::new(record)));

@@ -1,7 +1,7 @@
 //! The child before the flip: its primary X is read-only and replicates from the parent's primary, not as its acker; its
 //! standby Y follows X and is X's acker. Nobody's write depends on either, so whatever goes wrong is made anew. Pure.
 
-use super::{guard, guards, runs_from};
+use super::{guards, runs_from};
 use crate::api::expansion::Standbys;
 use crate::api::pair::SplitRole;
 use crate::mysql::gtid::GtidSet;
@@ -271,9 +271,4 @@ pub(super) fn refill(view: &View) -> Option<Decision> {
         return None;
     }
     Some(standby::replace(view, "", "there is no standby since the flip".to_owned()))
-}
-
-/// For [`super::flip`]: the guard's step of a record that is being written.
-pub(super) fn guard_by(view: &View, record: &Record, member: &str) -> Vec<Step> {
-    guard(view, record, member).into_iter().collect()
 }
