@@ -117,7 +117,7 @@ async fn a_redis_that_comes_back_with_an_old_file_is_not_believed() {
     let (server, mut redis) = tokio::join!(alone(), Redis::start());
     tables(&server).await;
     let client = Arc::new(client(&one_shard(server.port)).await);
-    let cache = cache(&redis.url(), &client, cache_options());
+    let cache = cache(&redis.url(), &client, CacheOptions { young: Duration::from_secs(600), ..cache_options() });
     in_use(&cache, &client).await;
     cached("an old value is there", &cache, &client).await;
     let _: () = redis::cmd("SAVE").query_async(&mut redis.connection().await).await.expect("saved");

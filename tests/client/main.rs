@@ -7,6 +7,7 @@ mod examples;
 #[path = "../mysql/harness.rs"]
 mod harness;
 mod ids;
+mod invalidate;
 mod redis_server;
 mod route;
 mod router;

@@ -13,6 +13,7 @@
 //! Without Redis writes go on: the transaction leaves the keys in an outbox table, and reads go to the database, a few at a
 //! time. A connection that came back is read from only after the outboxes were emptied into it.
 
+mod erase;
 mod link;
 mod ops;
 mod scripts;
@@ -31,6 +32,7 @@ use tokio::task::JoinHandle;
 use super::calls::{At, Client, Work};
 use super::limit::{Limit, Limiter};
 use super::outcome::CallError;
+pub use erase::{Away, Eraser};
 use link::{Link, Open};
 use scripts::Scripts;
 

@@ -37,6 +37,14 @@ impl Open {
         call
     }
 
+    pub(super) fn erasing<'a>(&self, delete: &'a Script, keys: &[&str]) -> ScriptInvocation<'a> {
+        let mut call = self.call(delete, &[]);
+        for key in keys {
+            call.key(self.value(key)).key(self.lease(key));
+        }
+        call
+    }
+
     fn add<'a>(&self, mut call: ScriptInvocation<'a>, keys: &[&str]) -> ScriptInvocation<'a> {
         for key in keys {
             call.key(self.value(key)).key(self.lease(key)).key(self.writers(key));
@@ -153,11 +161,7 @@ impl Inner {
 
     /// Values and leases; a writer's mark stays.
     pub(super) async fn delete(&self, open: &Open, keys: &[&str]) -> bool {
-        let mut call = open.call(&self.scripts.delete, &[]);
-        for key in keys {
-            call.key(open.value(key)).key(open.lease(key));
-        }
-        let result = call.invoke_async::<u8>(&mut open.connection.clone()).await;
+        let result = open.erasing(&self.scripts.delete, keys).invoke_async::<u8>(&mut open.connection.clone()).await;
         self.done(open, result).is_some()
     }
 
