@@ -15,6 +15,7 @@ mod operator;
 mod plugin;
 mod provisioning;
 mod standby;
+mod strategies;
 #[allow(dead_code, reason = "the benchmark uses more of it")]
 mod support;
 mod switchover;

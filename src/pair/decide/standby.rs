@@ -364,6 +364,9 @@ fn proven(view: &View, name: &str, member: &Member, facts: &Facts) -> Option<Dec
     if let Some(compare) = returning::comparing(view, name, facts) {
         return Some(compare);
     }
+    if split::drains_its_acker(view, primary) {
+        return Some(Decision::soon(Reason::Draining, format!("{} applies what came from {name}, before its commits wait for it", view.record.primary)));
+    }
     if !primary.source.enabled {
         let step = Step::RequireAcks { member: view.record.primary.clone() };
         return Some(Decision::act(vec![step], Reason::ProvingSync, format!("{}: commits wait for {name} from here on", view.record.primary)));

@@ -124,6 +124,11 @@ impl Case<'_> {
         let theirs = self.seen.other.as_ref().map(|o| o.record.primary.as_str());
         let standby = current.standby.as_deref();
         match step {
+            Step::RequireAcks { member } if follows => {
+                let acker = standby.and_then(|s| self.seen.members.get(s)?.address.as_deref());
+                let channel = self.answer(current, member).and_then(|f| Some((f, f.channel.as_ref()?))).filter(|(_, c)| Some(c.source_host.as_str()) == acker);
+                law(channel.is_none_or(|(f, c)| f.executed.contains(&c.received)), "1: commits that nobody acknowledges: the acker sent them itself");
+            }
             Step::RelaxAcks { member } if *member == current.primary => law(alone, "2: acks are relaxed and Solo isn't recorded, or durability is Required"),
             Step::RelaxAcks { member } => law(current.transition.as_ref().is_some_and(|t| t.to == *member), "2: acks are relaxed on a member that nobody promotes"),
             Step::OpenPrimary { member, ack, .. } => {
