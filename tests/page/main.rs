@@ -65,6 +65,7 @@ fn three_pairs_are_pictures_and_a_failover_is_followed() {
     assert_eq!(browser.js("return document.querySelectorAll('.card .picture').length"), 3);
     assert_eq!(browser.text("[data-pair='default/shop-1'] .server.open .name"), "shop-m2");
     fits(&browser);
+    browser.size(1360, 590, false);
     browser.screenshot(&picture("three-light"));
     // Focus stays where it is when the picture under it changes.
     browser.js("document.querySelector('[data-pair=\"default/shop-1\"]').focus()");
@@ -218,6 +219,7 @@ fn an_operator_that_goes_away_is_told_and_taken_up_again() {
     browser.until("live", "document.getElementById('live').className === 'live'");
     served.stop();
     browser.until("it says so", "!document.getElementById('old').hidden && document.getElementById('live').className === 'silent'");
+    browser.size(1100, 460, false);
     browser.screenshot(&picture("silent"));
     world.pairs.pop();
     world.change(0, failed_over);

@@ -39,7 +39,7 @@ export function span(seconds) {
 export const brief = seconds => (seconds < 1 ? `${Math.round(1_000 * seconds)} ms` : seconds < 60 ? `${seconds.toFixed(1)} s` : span(seconds));
 
 const BOX = {width: 116, height: 66, top: 74};
-const LEFT = [1, 203];
+const LEFT = [2, 202];
 const WIDE = 320;
 const middle = side => LEFT[side] + BOX.width / 2;
 
