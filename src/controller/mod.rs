@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod cluster;
+mod events;
 mod foreign;
 pub mod expansion;
 pub mod leader;

@@ -71,6 +71,23 @@ pub async fn end_older_sessions(session: &mut Session, user: &str, keep_ids: &[u
     end(session, "ending older sessions", ends, deadline).await
 }
 
+/// A client's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its number.
+    pub id: u64,
+    /// It runs nothing.
+    pub idle: bool,
+}
+
+/// The sessions of an account, but those that were ended in the wait for an acknowledgement.
+pub async fn of_user(session: &mut Session, user: &str, deadline: Duration) -> Result<Vec<Seen>, Error> {
+    let list = processlist(session, deadline).await?;
+    let ended = |row: &Row| column(row, "Command") == "Killed" && column(row, "State").starts_with(ACK_WAIT);
+    let theirs = list.iter().filter(|row| column(row, "User") == user && !ended(row));
+    Ok(theirs.map(|row| Seen { id: u64::from(id_of(row)), idle: column(row, "Command") == "Sleep" }).collect())
+}
+
 /// Ends one session, and sees it gone.
 pub async fn end_session(session: &mut Session, id: u32, deadline: Duration) -> Result<usize, Error> {
     end(session, "ending a session", move |row| id_of(row) == id, deadline).await
