@@ -130,6 +130,8 @@ impl Reason {
             Self::Misrouted => "An account that the guards exempt has written on the wrong side: find it by the row that is named. `kubectl shardpair rollback PLAN` goes back.",
             Self::TooLate => "Raise `until` again: links are gone, so there is no way back; the plan can only be completed.",
             Self::PairStuck => "`kubectl shardpair explain PAIR` of the pair that is named.",
+            Self::SchemaChanged => "The message names the statement. `kubectl shardpair rollback PLAN` goes back; then plan anew.",
+            Self::AuditBlind => "`kubectl shardpair rollback PLAN` goes back. Keep binary logs for longer than the reverse window, then plan anew.",
             Self::ReverseWindow => "Nothing: it ends after `spec.reverseWindow`. Until then `kubectl shardpair rollback PLAN` costs nothing.",
             Self::Auditing => "Nothing: it is tried again. If it lasts, look at the free disk of the members and at `binlog_expire_logs_seconds`.",
             Self::Preflight | Self::Preparing | Self::Announcing | Self::Flipping | Self::Dissolving | Self::Purging | Self::CleaningUp | Self::RollingBack | Self::Grace => "Nothing: it is under way.",
