@@ -12,6 +12,8 @@ pub mod controller;
 #[cfg(feature = "operator")]
 pub mod expansion;
 #[cfg(feature = "operator")]
+pub mod invalidate;
+#[cfg(feature = "operator")]
 pub mod manifests;
 #[cfg(feature = "operator")]
 pub mod mysql;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use shardpair::controller::{check, operator};
-use shardpair::route;
+use shardpair::{invalidate, route};
 
 #[derive(Parser)]
 #[command(name = "shardpair", version, about = "Kubernetes operator for dual-master MySQL shard pairs")]
@@ -21,6 +21,8 @@ enum Command {
     Check(check::Options),
     /// Serve the maps over HTTP: where a key is.
     Route(route::Options),
+    /// Erase cached keys of rows that changed, as the binlogs tell.
+    Invalidate(invalidate::Options),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
     /// Live one random life of a pair in a simulated world, with the real decisions, and tell it (docs/verification.md).
@@ -64,6 +66,10 @@ fn main() -> ExitCode {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             runtime.worker_threads(options.threads.max(1));
             run(runtime, route::run(options))
+        }
+        Command::Invalidate(options) => {
+            log();
+            run(tokio::runtime::Builder::new_multi_thread(), invalidate::run(options))
         }
     }
 }

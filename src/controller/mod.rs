@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod cluster;
+mod events;
 mod foreign;
 pub mod expansion;
 pub mod leader;
@@ -9,6 +10,7 @@ pub mod members;
 pub mod measure;
 pub mod metrics;
 pub mod operator;
+pub mod page;
 pub mod pair;
 pub mod prober;
 mod runners;

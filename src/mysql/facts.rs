@@ -99,6 +99,7 @@ pub async fn ask(session: &mut Session, asked: Asked, deadline: Duration) -> Res
             owned: g.owned,
             ddl_revoked: g.ddl_revoked,
             unsharded_refused: g.unsharded_refused,
+            old_sessions: g.old_sessions,
         });
     }
     Ok(facts)

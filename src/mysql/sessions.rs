@@ -5,6 +5,7 @@
 //! the wait for an acknowledgement stays there (seen) and can run nothing any more: it counts as ended. Bounded loops.
 //! SHOW PROCESSLIST is used because it works with performance_schema=OFF and behind a waiting account statement.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::error::Error;
@@ -71,14 +72,37 @@ pub async fn end_older_sessions(session: &mut Session, user: &str, keep_ids: &[u
     end(session, "ending older sessions", ends, deadline).await
 }
 
+/// A client's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its number.
+    pub id: u64,
+    /// It runs nothing.
+    pub idle: bool,
+}
+
+/// The sessions of an account, but those that were ended in the wait for an acknowledgement.
+pub async fn of_user(session: &mut Session, user: &str, deadline: Duration) -> Result<Vec<Seen>, Error> {
+    let list = processlist(session, deadline).await?;
+    let ended = |row: &Row| column(row, "Command") == "Killed" && column(row, "State").starts_with(ACK_WAIT);
+    let theirs = list.iter().filter(|row| column(row, "User") == user && !ended(row));
+    Ok(theirs.map(|row| Seen { id: u64::from(id_of(row)), idle: column(row, "Command") == "Sleep" }).collect())
+}
+
 /// Ends one session, and sees it gone.
 pub async fn end_session(session: &mut Session, id: u32, deadline: Duration) -> Result<usize, Error> {
     end(session, "ending a session", move |row| id_of(row) == id, deadline).await
 }
 
+/// Ends these sessions, and sees them gone.
+pub async fn end_sessions(session: &mut Session, ids: &BTreeSet<u32>, deadline: Duration) -> Result<usize, Error> {
+    let ids = ids.clone();
+    end(session, "ending sessions", move |row| ids.contains(&id_of(row)), deadline).await
+}
+
 async fn end(session: &mut Session, doing: &str, ends: impl Fn(&Row) -> bool, timeout: Duration) -> Result<usize, Error> {
     let begun = Instant::now();
-    let mut ended = std::collections::BTreeSet::new();
+    let mut ended = BTreeSet::new();
     loop {
         let own = session.id();
         let mut left = Vec::new();

@@ -114,6 +114,8 @@ pub struct GuardSeen {
     pub ddl_revoked: bool,
     /// The application may not write Reference and Local tables.
     pub unsharded_refused: bool,
+    /// The application's sessions from before its rights were taken (or from before the flip), at the last look; None: not looked yet.
+    pub old_sessions: Option<u32>,
 }
 
 impl Facts {

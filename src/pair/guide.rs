@@ -104,6 +104,7 @@ pub fn guide(reason: Reason) -> (Class, &'static str) {
         Reason::AwaitingParent => (Wait, "Nothing at first; if it lasts, look at the parent pair: its primary must be open."),
         Reason::AwaitingChild => (Wait, "Nothing: the child is cloned and catches up; if it lasts, look at the child pair."),
         Reason::PlacingGuards => (Wait, "Nothing at first; if it lasts, the message names the table: end the transaction that stays open on it."),
+        Reason::EndingOldSessions => (Wait, "Nothing: clients connect again. What is still at work after 10 s is ended too."),
         Reason::Linking => (Wait, "Nothing at first; if it lasts, the message has the error of the applier: repair the row, or go on to Dissolved."),
         Reason::LinkBroken => (Work, "Nothing: the plan goes forward. Rolling this shard back is not possible any more."),
         Reason::Flipping => (Wait, "Nothing at first; if it lasts, the message says what the flip needs."),

@@ -63,8 +63,11 @@ pub enum Step {
     /// Take a request's annotation away, done or refused.
     ClearRequest { annotation: &'static str },
     /// Place the guard of a split, unlogged, or set its rows: the member accepts these key classes and no others.
-    /// `ddl`, `unsharded`: it also accepts DDL, and writes to tables of no shard.
+    /// `epoch`: of the map that says where the others are. `ddl`, `unsharded`: it also accepts DDL, and writes to tables of no shard.
     Guard { member: String, owned: BTreeSet<u32>, epoch: i64, ddl: bool, unsharded: bool },
+    /// End the application's sessions that are older than the guard (what a REVOKE takes, a session with a chosen database keeps), or
+    /// than the flip: idle ones now, those at work after a while. `at_once`: all of them, or what comes next isn't done.
+    RetireSessions { member: String, at_once: bool },
     /// Take the guard away.
     RemoveGuard { member: String },
     /// Read-only, without anything that would release waiting commits: the primary of a pair that follows another.
@@ -105,6 +108,7 @@ impl Step {
             Self::SetMembers { .. } => "SetMembers",
             Self::ClearRequest { .. } => "ClearRequest",
             Self::Guard { .. } => "Guard",
+            Self::RetireSessions { .. } => "RetireSessions",
             Self::RemoveGuard { .. } => "RemoveGuard",
             Self::CloseFollower { .. } => "CloseFollower",
             Self::Detach { .. } => "Detach",
@@ -239,6 +243,8 @@ reasons! {
     AwaitingChild,
     /// The rules of a split are placed in the members' databases.
     PlacingGuards,
+    /// Sessions of the application from before the guard, or from before the flip, are ended: they keep rights that were taken.
+    EndingOldSessions,
     /// The link between the two primaries of a split is set up.
     Linking,
     /// The link was cut for good after a failover: no way back for this shard; forward goes on.

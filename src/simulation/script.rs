@@ -93,7 +93,7 @@ pub fn commands(step: &Step, settings: &Settings, log: &Log) -> Vec<Command> {
         Step::EnableEvents { .. } => vec![Command::Nothing("enable events")],
         Step::SetMembers { members } => vec![Command::SetMembers(members.clone())],
         // One pair alone is never split.
-        Step::Guard { .. } | Step::RemoveGuard { .. } | Step::CloseFollower { .. } | Step::Detach { .. } | Step::Cede { .. } | Step::GiveBack { .. } => {
+        Step::Guard { .. } | Step::RetireSessions { .. } | Step::RemoveGuard { .. } | Step::CloseFollower { .. } | Step::Detach { .. } | Step::Cede { .. } | Step::GiveBack { .. } => {
             vec![Command::Nothing("a step of a split")]
         }
         Step::ClearRequest { annotation } => vec![Command::ClearRequest(annotation)],

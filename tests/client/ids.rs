@@ -58,7 +58,7 @@ async fn a_process_that_makes_ids() {
     let jumps: u64 = var("IDS_JUMPS").parse().expect("a number");
     let (offset, clock) = clock();
     let ids = loop {
-        match Snowflake::start(RedisStore::new(manager(&var("IDS_REDIS")).await, "test"), options(clock.clone())).await {
+        match Snowflake::start(RedisStore::new(manager(&var("IDS_REDIS"), Duration::from_millis(300)).await, "test"), options(clock.clone())).await {
             Ok(ids) => break ids,
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -146,7 +146,7 @@ async fn ids_are_unique_when_redis_is_flushed_and_killed() {
     let address = Redis::address_only(port);
     run_and_kill("flush", &address, 0, 12, async |kill| match kill {
         2 | 5 | 8 => {
-            let mut connection = manager(&format!("redis://127.0.0.1:{port}/")).await;
+            let mut connection = manager(&format!("redis://127.0.0.1:{port}/"), Duration::from_millis(300)).await;
             let _: () = redis::cmd("FLUSHALL").query_async(&mut connection).await.expect("flushed");
         }
         6 => {

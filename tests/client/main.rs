@@ -1,11 +1,13 @@
 //! What applications hold in their hands, against real MySQL and real Redis.
 mod cache;
+mod cache_faults;
 mod calls;
 mod examples;
 #[allow(dead_code, reason = "shared with tests/mysql")]
 #[path = "../mysql/harness.rs"]
 mod harness;
 mod ids;
+mod invalidate;
 mod redis_server;
 mod route;
 mod router;

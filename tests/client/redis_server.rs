@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// One server without a file: what it forgets is gone.
 pub struct Redis {
@@ -63,11 +64,22 @@ impl Redis {
     /// Waits until it accepts connections.
     pub async fn answers(&self) {
         let begun = Instant::now();
-        while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+        while !self.replies().await {
             let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
             assert!(begun.elapsed() < Duration::from_secs(20), "Redis doesn't answer:\n{}", log());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// To PING with anything but that it still loads its file.
+    async fn replies(&self) -> bool {
+        let mut answer = [0; 8];
+        let asking = async {
+            let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await?;
+            stream.write_all(b"PING\r\n").await?;
+            stream.read_exact(&mut answer[..5]).await
+        };
+        matches!(tokio::time::timeout(Duration::from_secs(1), asking).await, Ok(Ok(_))) && !answer.starts_with(b"-LOAD")
     }
 
     pub fn url(&self) -> String {
@@ -75,7 +87,7 @@ impl Redis {
     }
 
     pub async fn connection(&self) -> ConnectionManager {
-        manager(&self.url()).await
+        manager(&self.url(), Duration::from_secs(10)).await
     }
 
     pub fn kill(&mut self) {
@@ -85,7 +97,6 @@ impl Redis {
         }
     }
 
-
     /// STOP, CONT.
     pub fn signal(&self, signal: &str) {
         let pid = self.child.as_ref().expect("it runs").id().to_string();
@@ -93,8 +104,8 @@ impl Redis {
     }
 }
 
-pub async fn manager(url: &str) -> ConnectionManager {
-    let limits = ConnectionManagerConfig::new().set_connection_timeout(Some(Duration::from_secs(1))).set_response_timeout(Some(Duration::from_millis(300))).set_number_of_retries(1);
+pub async fn manager(url: &str, answer: Duration) -> ConnectionManager {
+    let limits = ConnectionManagerConfig::new().set_connection_timeout(Some(Duration::from_secs(1))).set_response_timeout(Some(answer)).set_number_of_retries(1);
     redis::Client::open(url).expect("an address").get_connection_manager_with_config(limits).await.expect("a connection")
 }
 

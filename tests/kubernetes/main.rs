@@ -4,6 +4,9 @@
 //! and run with SHARDPAIR_TESTS=all.
 
 mod bad_input;
+#[allow(dead_code, reason = "made for tests/page")]
+#[path = "../page/browser.rs"]
+mod browser;
 mod changes;
 mod chart;
 mod expansion;
@@ -12,9 +15,11 @@ mod lifecycle;
 mod metrics;
 mod nodes;
 mod operator;
+mod page;
 mod plugin;
 mod provisioning;
 mod standby;
+mod strategies;
 #[allow(dead_code, reason = "the benchmark uses more of it")]
 mod support;
 mod switchover;

@@ -25,6 +25,8 @@ fn classes(of: &[u32]) -> BTreeSet<u32> {
     of.iter().copied().collect()
 }
 
+const LONG: Duration = Duration::from_secs(60);
+
 /// One open server with the application's account and table `d.t`.
 async fn alone() -> (Server, Session) {
     let a = Server::start("a").await;
@@ -289,12 +291,15 @@ async fn the_application_loses_and_gets_back_its_ddl_also_in_open_sessions_and_w
     // A session that had chosen its database keeps its rights there: it has to end, when it is idle.
     app.exec("BEGIN", SOON).await.expect("begin");
     app.exec("INSERT INTO t VALUES (3, 'a', 1)", SOON).await.expect("a row");
-    let busy = guard::retire_sessions(&mut on_a, "app", Duration::from_millis(100)).await.expect_err("not idle");
-    assert!(matches!(busy, Error::TimedOut { .. }), "{busy}");
+    let old_sessions = async |s: &mut Session| guard::read(s).await.expect("read").expect("a guard").old_sessions;
+    assert_eq!(old_sessions(&mut on_a).await, None, "nobody has looked yet");
+    assert_eq!(guard::retire_sessions(&mut on_a, "app", LONG).await.expect("one round"), 1, "it is at work");
+    assert_eq!(old_sessions(&mut on_a).await, Some(1));
     app.exec("COMMIT", SOON).await.expect("committed");
     let mut young = a.session_as(&application()).await;
     young.exec("USE d", SOON).await.expect("use");
-    assert_eq!(guard::retire_sessions(&mut on_a, "app", SOON).await.expect("ended"), 1);
+    eventually("it is seen idle", async || guard::retire_sessions(&mut on_a, "app", LONG).await.expect("one round") == 0).await;
+    assert_eq!(old_sessions(&mut on_a).await, Some(0));
     assert!(app.exec("TRUNCATE t", SOON).await.expect_err("ended").is_connection());
     let mut app = young;
     for sql in ["TRUNCATE t", "DROP TABLE t", "ALTER TABLE t ADD x INT", "CREATE TABLE u (id INT)", "CREATE INDEX i ON t (n)", "RENAME TABLE t TO u",
@@ -321,4 +326,43 @@ async fn the_application_loses_and_gets_back_its_ddl_also_in_open_sessions_and_w
     app.exec("CREATE TABLE d.u (id INT)", SOON).await.expect("as before, in a session that is younger");
     let upkeep = accounts::bootstrap_primary(&mut on_a, &databases, &application(), SOON).await.expect("upkeep");
     assert_eq!(upkeep, accounts::Changed::default());
+}
+
+#[tokio::test]
+async fn once_guarded_no_session_truncates_and_before_the_guard_goes_nobody_from_before_the_flip_is_left() {
+    let (a, mut on_a) = alone().await;
+    let databases = ["d".to_owned()];
+    let guarded = guard_of(&[table("d.t", TableClass::Sharded)]);
+    // Two sessions from before: one that is idle, one that never comes to an end.
+    let (mut idle, mut busy) = (a.session_as(&application()).await, a.session_as(&application()).await);
+    for session in [&mut idle, &mut busy] {
+        session.exec("USE d", SOON).await.expect("use");
+    }
+    guard::place(&mut on_a, &guarded, &guarded.both(), 5, SOON).await.expect("placed");
+    guard::revoke_ddl(&mut on_a, "app", &databases).await.expect("revoked");
+    idle.exec("TRUNCATE t", SOON).await.expect("what had to be mended: the REVOKE alone stops nobody");
+    busy.exec("BEGIN", SOON).await.expect("begin");
+    busy.exec("INSERT INTO t VALUES (2, 'held', 0)", SOON).await.expect("a row");
+    assert_eq!(guard::retire_sessions(&mut on_a, "app", LONG).await.expect("a round"), 1, "the one at work is left");
+    assert!(idle.exec("TRUNCATE t", SOON).await.expect_err("ended").is_connection());
+    // Its time is over: what it had begun is rolled back.
+    assert_eq!(guard::retire_sessions(&mut on_a, "app", Duration::ZERO).await.expect("a round"), 0);
+    assert!(busy.exec("TRUNCATE t", SOON).await.expect_err("ended").is_connection());
+    assert_eq!(count(&mut on_a, "id=2").await, 0);
+    let mut app = a.session_as(&application()).await;
+    app.exec("USE d", SOON).await.expect("use");
+    for sql in ["TRUNCATE t", "DROP TABLE t", "ALTER TABLE t ADD x INT"] {
+        assert!(matches!(app.exec(sql, SOON).await.expect_err(sql).code(), Some(1142 | 1044)), "{sql}");
+    }
+
+    // The flip; `app` came through what is now the other shard's VIP. Before the guard goes it has to come again.
+    guard::fence(&mut on_a, guarded.moves, 6, SOON).await.expect("fenced");
+    guard::note_sessions(&mut on_a).await.expect("noted");
+    assert_eq!(guard::read(&mut on_a).await.expect("read").expect("a guard").old_sessions, None);
+    let mut young = a.session_as(&application()).await;
+    eventually("nobody is left", async || guard::retire_sessions(&mut on_a, "app", LONG).await.expect("a round") == 0).await;
+    assert!(app.exec("INSERT INTO t VALUES (6, 'stray', 0)", SOON).await.expect_err("ended").is_connection());
+    guard::restore_ddl(&mut on_a, "app", &databases).await.expect("restored");
+    guard::remove(&mut on_a).await.expect("removed");
+    young.exec("INSERT INTO d.t VALUES (4, 'stays', 0)", SOON).await.expect("who came later goes on");
 }

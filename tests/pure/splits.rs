@@ -38,7 +38,7 @@ fn arbitrary_split(dice: &mut Dice, world: &mut World) {
         match child {
             true if record.severed.is_none() => record.follows = dice.once(2).then(|| Follows { pair: other.into(), given_back: dice.of(&[None, Some(8), Some(20)]) }),
             true => {}
-            false => record.ceded = dice.once(2).then(|| Ceded { pair: other.into(), epoch: dice.of(&[8, 8, 20]), fenced_at: now }),
+            false => record.ceded = dice.once(2).then(|| Ceded { pair: other.into(), epoch: dice.of(&[8, 8, 20]), fenced_at: now, executed: String::new() }),
         }
     }
     if dice.once(4) {
@@ -62,7 +62,7 @@ fn arbitrary_guards(dice: &mut Dice, world: &mut World) {
     for body in world.bodies.values_mut() {
         if dice.once(3) {
             let owned = [0, 1].into_iter().filter(|_| dice.once(2)).collect();
-            let guard = GuardSeen { hash: dice.of(&["g", "g", "old"]).into(), owned, ddl_revoked: !dice.once(4), unsharded_refused: dice.once(2) };
+            let guard = GuardSeen { hash: dice.of(&["g", "g", "old"]).into(), owned, ddl_revoked: !dice.once(4), unsharded_refused: dice.once(2), old_sessions: dice.of(&[Some(0), Some(0), Some(2), None]) };
             body.facts.guard = (!dice.once(5)).then_some(guard);
         }
     }

@@ -1,8 +1,9 @@
 //! The connection to Redis: short deadlines, and a breaker, so that a Redis that hangs costs a call once in a while and not
 //! always.
 //!
-//! Every key carries the `run_id` of the Redis process. One that restarted from an old file, or a replica that took over
-//! without the last deletions, is another process: what it still holds is never read.
+//! Every key carries the `run_id` of the Redis process and its generation. A Redis that restarted from an old file, or a
+//! replica that took over without the last deletions, is another process, and an emptied one another generation: what it still
+//! holds, or what comes late, is never read.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,11 +12,15 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError};
 
+use super::scripts;
+
 /// A connection and the beginning of its keys.
 #[derive(Clone)]
 pub(super) struct Open {
     pub(super) connection: MultiplexedConnection,
     pub(super) prefix: Arc<str>,
+    /// The key of the generation, and its value.
+    pub(super) generation: (Arc<str>, Arc<str>),
     /// The outboxes were emptied since it was opened: its values may be read.
     pub(super) clean: Arc<AtomicBool>,
     number: u64,
@@ -91,13 +96,27 @@ impl Link {
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.deadline)).set_connection_timeout(Some(self.deadline * 2));
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
-        let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or("unknown");
-        let prefix = format!("{}:{}:", self.namespace, &run_id[..run_id.len().min(12)]);
-        Ok(Open { connection, prefix: prefix.into(), clean: Arc::default(), number })
+        let nameless = || RedisError::from((redis::ErrorKind::Client, "INFO names no run_id: values of an old file could not be told apart"));
+        let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:")).filter(|id| !id.is_empty()).ok_or_else(nameless)?;
+        let own = format!("{}:{}", self.namespace, &run_id[..run_id.len().min(12)]);
+        let key = format!("{own}:generation");
+        let fresh = format!("{:08x}", rand::random::<u32>());
+        let generation: String = scripts::open().key(&key).arg(fresh).invoke_async(&mut connection).await?;
+        let prefix = format!("{own}:{}:", generation.split(':').next().unwrap_or_default());
+        Ok(Open { connection, prefix: prefix.into(), generation: (key.into(), generation.into()), clean: Arc::default(), number })
     }
 
-    /// A command failed: an answer of Redis itself (out of memory) keeps the connection, anything else ends it.
+    /// A command failed: an answer of Redis itself (out of memory) keeps the connection, anything else ends it. An emptied
+    /// Redis is begun with anew, at once.
     pub(super) fn failed(&self, open: &Open, error: &RedisError) {
+        if error.code() == Some("GONE") {
+            let mut state = self.state();
+            if state.open.as_ref().is_some_and(|now| now.number == open.number) {
+                tracing::warn!("the cache was emptied by somebody");
+                (state.open, state.retry_at) = (None, None);
+            }
+            return;
+        }
         if error.code().is_some() && !error.is_connection_dropped() {
             tracing::warn!(%error, "the cache refuses");
             return;

@@ -4,12 +4,16 @@
 //! from now on). A reader that finds nothing takes a lease, reads the database and fills only if its lease still stands:
 //! whatever began meanwhile has taken it away, so a slow reader puts no old value back. The lease also is the lock against
 //! stampedes: others wait for it a moment.
-//! `begin` leaves an entry in Redis beside what it deleted: a writer that dies is ended by any other process. With reads from
-//! the standby the end waits until the standby has executed the write's GTIDs. A Redis that loses such an entry has lost the
-//! values as well; one that comes back with old values is another process, whose keys nobody reads (`link`).
+//! `begin` leaves an entry in Redis beside what it deleted: a writer that dies is ended by any other process, after a commit
+//! of its own on every shard (`sweep`): what was committed before it is then visible, and nothing of the dead one comes later.
+//! With reads from the standby the end waits until the standby has executed the write's GTIDs.
+//! A Redis that comes back with old values is another process, an emptied one another generation: what was before is never
+//! read (`link`). Writes that began before the loss end in the new one, before they are answered; a value that was filled
+//! there while one may be under way lives for `young` only.
 //! Without Redis writes go on: the transaction leaves the keys in an outbox table, and reads go to the database, a few at a
 //! time. A connection that came back is read from only after the outboxes were emptied into it.
 
+mod erase;
 mod link;
 mod ops;
 mod scripts;
@@ -28,6 +32,7 @@ use tokio::task::JoinHandle;
 use super::calls::{At, Client, Work};
 use super::limit::{Limit, Limiter};
 use super::outcome::CallError;
+pub use erase::{Away, Eraser};
 use link::{Link, Open};
 use scripts::Scripts;
 
@@ -50,6 +55,9 @@ pub struct CacheOptions {
     pub lease: Duration,
     /// Longer than any write: after it a writer counts as dead.
     pub hold: Duration,
+    /// How long a value is kept that was filled in the first `hold` of a Redis that restarted or was emptied: a write that
+    /// began before, and whose process died since, is known to nobody.
+    pub young: Duration,
     /// A write in doubt keeps its keys out of the cache for so long: a commit may still appear.
     pub doubt: Duration,
     /// Some readers fill from standbys: a write ends when the standby has it.
@@ -70,6 +78,7 @@ impl CacheOptions {
             pause: Duration::from_millis(500),
             lease: Duration::from_secs(10),
             hold: Duration::from_secs(60),
+            young: Duration::from_secs(3),
             doubt: Duration::from_secs(600),
             standby_reads: false,
             without: Limit { at_once: 32, waiting: 1_024, wait: Duration::from_secs(5) },
@@ -167,6 +176,8 @@ impl Cache {
                     return Ok(value);
                 }
                 Found::Ours(open, token) => {
+                    // Before the read, not after: it may be routed by this map or by a newer one.
+                    let epoch = inner.client.router().map().epoch;
                     let value = match load().await {
                         Ok(value) => value,
                         Err(error) => {
@@ -175,7 +186,7 @@ impl Cache {
                             return Err(error);
                         }
                     };
-                    inner.fill(&open, key, &token, value.as_deref()).await;
+                    inner.fill(&open, key, &token, epoch, value.as_deref()).await;
                     return Ok(value);
                 }
                 Found::Another if begun.elapsed() < inner.options.lease / 4 => {
@@ -213,15 +224,24 @@ impl Cache {
         }
         let before = outbox.as_ref().map(|sql| (sql.as_str(), keys));
         let result = inner.client.write(at, twice, before, &work).await;
-        if open.is_none() && let Some(open) = inner.link.open().await {
+        match (open, &result) {
             // Back meanwhile: the outbox's row is only the second to say so.
-            inner.delete(&open, keys).await;
-        }
-        if let Some(open) = open {
-            match &result {
-                Err(CallError::InDoubt { .. }) => drop(inner.begin_for(&open, &token, keys, inner.options.doubt).await),
-                Ok(_) if inner.options.standby_reads => inner.defer(&open, at, &token, keys).await,
-                Ok(_) | Err(_) => drop(inner.end(&open, &token, keys).await),
+            (None, _) => {
+                if let Some(open) = inner.link.open().await {
+                    inner.delete(&open, keys).await;
+                }
+            }
+            (Some(open), Err(CallError::InDoubt { .. })) => {
+                if !inner.begin_for(&open, &token, keys, inner.options.doubt).await {
+                    inner.tell(at, &token, keys, true).await;
+                }
+            }
+            // Nothing was changed; the mark that may stay is the sweeper's.
+            (Some(open), Err(_)) => drop(inner.end(&open, &token, keys).await),
+            (Some(open), Ok(_)) => {
+                if !inner.committed(&open, at, &token, keys).await {
+                    inner.tell(at, &token, keys, false).await;
+                }
             }
         }
         result
@@ -241,6 +261,43 @@ impl Cache {
                 return Ok(Some(false));
             }
             tokio::time::sleep(Duration::from_millis(20).min(bound)).await;
+        }
+    }
+}
+
+impl Inner {
+    /// Ends a write that was committed. False: Redis was not told.
+    async fn committed(&self, open: &Open, at: At<'_>, token: &str, keys: &[&str]) -> bool {
+        if !self.options.standby_reads {
+            return self.end(open, token, keys).await;
+        }
+        // Without the GTIDs the mark stays, and the sweeper asks for them when its time is over.
+        match self.client.executed(at).await {
+            Ok((shard, executed)) => self.defer(open, token, &format!("{shard}|{executed}"), keys).await,
+            Err(_) => true,
+        }
+    }
+
+    /// Redis was told of the beginning of a write and not of its end: it has restarted, was emptied, or is away. The one that is
+    /// there now is told, else the outbox, before the write is answered.
+    async fn tell(&self, at: At<'_>, token: &str, keys: &[&str], in_doubt: bool) {
+        if let Some(open) = self.link.open().await {
+            let told = if in_doubt {
+                self.begin_for(&open, token, keys, self.options.doubt).await
+            } else if self.options.standby_reads {
+                self.begin_for(&open, token, keys, self.options.hold).await && self.committed(&open, at, token, keys).await
+            } else {
+                self.delete(&open, keys).await
+            };
+            if told {
+                return;
+            }
+        }
+        count(&self.counts.outboxed);
+        let (sql, values) = (format!("INSERT INTO {} (cache_key) VALUES (?)", quoted(&self.options.outbox)), keys);
+        let left = self.client.write(at, true, Some((&sql, values)), &|_: &mut Conn| Box::pin(std::future::ready(Ok(()))) as Work<'_, ()>);
+        if let Err(error) = left.await {
+            tracing::error!(%error, "neither Redis nor the outbox could be told of a write: its keys may be old until their TTL");
         }
     }
 }

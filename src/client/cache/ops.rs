@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use redis::{RedisError, ScriptInvocation};
+use redis::{RedisError, Script, ScriptInvocation};
 
 use super::link::Open;
-use super::{ABSENT, At, Found, Inner, PRESENT, count};
+use super::{ABSENT, Found, Inner, PRESENT, count};
 
 /// What a script answers to a read.
 type Answer = (u8, Option<Vec<u8>>);
@@ -23,12 +23,26 @@ impl Open {
         format!("{}w:{key}", self.prefix)
     }
 
-    pub(super) fn pending(&self) -> String {
-        format!("{}pending", self.prefix)
+    fn named(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
-    pub(super) fn after(&self) -> String {
-        format!("{}after", self.prefix)
+    /// A call of a script that begins with the generation, and these keys of all.
+    pub(super) fn call<'a>(&self, script: &'a Script, names: &[&str]) -> ScriptInvocation<'a> {
+        let mut call = script.key(&*self.generation.0);
+        call.arg(&*self.generation.1);
+        for name in names {
+            call.key(self.named(name));
+        }
+        call
+    }
+
+    pub(super) fn erasing<'a>(&self, delete: &'a Script, keys: &[&str]) -> ScriptInvocation<'a> {
+        let mut call = self.call(delete, &[]);
+        for key in keys {
+            call.key(self.value(key)).key(self.lease(key));
+        }
+        call
     }
 
     fn add<'a>(&self, mut call: ScriptInvocation<'a>, keys: &[&str]) -> ScriptInvocation<'a> {
@@ -74,8 +88,8 @@ impl Inner {
     pub(super) async fn find(&self, key: &str) -> Found {
         let Some(open) = self.link.open().await.filter(|open| open.clean.load(Ordering::Acquire)) else { return Found::Away };
         let token = format!("{:016x}", rand::random::<u64>());
-        let mut call = self.scripts.get.key(open.value(key));
-        call.key(open.lease(key)).key(open.writers(key)).arg(&token).arg(self.options.lease.as_millis() as u64);
+        let mut call = open.add(open.call(&self.scripts.get, &[]), &[key]);
+        call.arg(&token).arg(self.options.lease.as_millis() as u64);
         let result = call.invoke_async::<redis::Value>(&mut open.connection.clone()).await;
         match self.done(&open, result).map(answer) {
             // A value that isn't of our making is not trusted: it is somebody else's key.
@@ -94,13 +108,15 @@ impl Inner {
         self.done(&open, stored).flatten().and_then(|stored| read(&stored))
     }
 
-    pub(super) async fn fill(&self, open: &Open, key: &str, token: &str, value: Option<&[u8]>) {
+    /// `epoch`: of the map that the value was read by.
+    pub(super) async fn fill(&self, open: &Open, key: &str, token: &str, epoch: i64, value: Option<&[u8]>) {
         let (mark, ttl) = if value.is_some() { (PRESENT, self.options.ttl) } else { (ABSENT, self.options.absent_ttl) };
         let stored = std::iter::once(mark).chain(value.unwrap_or_default().iter().copied()).collect::<Vec<_>>();
         // Values that were filled together don't end together.
-        let ms = ttl.mul_f64(rand::random_range(0.9..1.1)).as_millis().max(1) as u64;
-        let mut call = self.scripts.fill.key(open.value(key));
-        call.key(open.lease(key)).arg(token).arg(stored).arg(ms);
+        let ms = |ttl: std::time::Duration| ttl.mul_f64(rand::random_range(0.9..1.1)).as_millis().max(1) as u64;
+        let mut call = open.call(&self.scripts.fill, &[]);
+        call.key(open.value(key)).key(open.lease(key)).key(open.named("epoch"));
+        call.arg(token).arg(stored).arg(ms(ttl)).arg(self.options.hold.as_millis() as u64).arg(ms(self.options.young)).arg(epoch);
         let result = call.invoke_async::<u8>(&mut open.connection.clone()).await;
         match self.done(open, result) {
             Some(1) => count(&self.counts.fills),
@@ -116,7 +132,7 @@ impl Inner {
 
     /// Keeps the keys out of the cache for so long, unless the write is ended before.
     pub(super) async fn begin_for(&self, open: &Open, token: &str, keys: &[&str], hold: std::time::Duration) -> bool {
-        let mut call = open.add(self.scripts.begin.key(open.pending()), keys);
+        let mut call = open.add(open.call(&self.scripts.begin, &["pending"]), keys);
         call.arg(token).arg(hold.as_millis() as u64).arg(keys);
         let result = call.invoke_async::<u8>(&mut open.connection.clone()).await;
         let done = self.done(open, result).is_some();
@@ -127,34 +143,34 @@ impl Inner {
         done
     }
 
-    /// The last step of a write; if it fails the sweeper does it.
+    /// The last step of a write. False: it may still be open, or Redis has forgotten it.
     pub(super) async fn end(&self, open: &Open, token: &str, keys: &[&str]) -> bool {
-        let mut first = self.scripts.end.key(open.pending());
-        first.key(open.after());
-        let mut call = open.add(first, keys);
-        call.arg(token).arg(keys);
+        let mut call = open.add(open.call(&self.scripts.end, &["pending", "after", "epoch"]), keys);
+        call.arg(token).arg(self.client.router().map().epoch).arg(keys);
         let result = call.invoke_async::<u8>(&mut open.connection.clone()).await;
         self.done(open, result).is_some()
     }
 
-    /// With reads from standbys: the write ends when the standby has executed what the primary has now.
-    pub(super) async fn defer(&self, open: &Open, at: At<'_>, token: &str, keys: &[&str]) {
-        // Without it the sweeper ends the write when its time is over, and asks the primary itself.
-        let Ok((shard, executed)) = self.client.executed(at).await else { return };
-        let mut call = self.scripts.defer.key(open.pending());
-        call.key(open.after()).arg(token).arg(format!("{shard}|{executed}")).arg(keys);
+    /// With reads from standbys: the write ends when they have executed this: lines of `shard|GTIDs`. False as for `end`.
+    pub(super) async fn defer(&self, open: &Open, token: &str, after: &str, keys: &[&str]) -> bool {
+        let mut call = open.call(&self.scripts.defer, &["pending", "after"]);
+        call.arg(token).arg(after).arg(keys);
         let result = call.invoke_async::<u8>(&mut open.connection.clone()).await;
-        let _ = self.done(open, result);
+        self.done(open, result).is_some()
     }
 
     /// Values and leases; a writer's mark stays.
     pub(super) async fn delete(&self, open: &Open, keys: &[&str]) -> bool {
-        let all = keys.iter().flat_map(|key| [open.value(key), open.lease(key)]).collect::<Vec<_>>();
-        if all.is_empty() {
-            return true;
-        }
-        let result = redis::cmd("UNLINK").arg(all).query_async::<u64>(&mut open.connection.clone()).await;
+        let result = open.erasing(&self.scripts.delete, keys).invoke_async::<u8>(&mut open.connection.clone()).await;
         self.done(open, result).is_some()
+    }
+
+    /// Due entries of `pending`, each with what must be executed first.
+    pub(super) async fn due(&self, open: &Open, again: std::time::Duration, many: usize) -> Vec<String> {
+        let mut call = open.call(&self.scripts.due, &["pending", "after"]);
+        call.arg(again.as_millis() as u64).arg(many);
+        let due = call.invoke_async::<Vec<String>>(&mut open.connection.clone()).await;
+        self.done(open, due).unwrap_or_default()
     }
 }
 

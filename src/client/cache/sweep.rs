@@ -1,5 +1,6 @@
 //! What others left undone: writes whose process died, writes that wait for a standby, and keys in the outbox.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,8 +8,9 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 
 use super::link::Open;
-use super::{Inner, At, count, quoted};
+use super::{At, Inner, count, quoted};
 use crate::client::calls::Freshness;
+use crate::client::outcome::CallError;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
@@ -19,13 +21,19 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// At a time.
 const MANY: usize = 200;
 
+/// A commit on every shard, or a shard's answer, takes at most this.
+const LIMIT: Duration = Duration::from_secs(5);
+
 pub(super) async fn run(inner: Arc<Inner>) {
+    tokio::join!(pending(&inner), outbox(&inner));
+}
+
+async fn outbox(inner: &Inner) {
     let mut look = 0_u32;
     loop {
         if let Some(open) = inner.link.open().await {
-            pending(&inner, &open).await;
             let clean = open.clean.load(Ordering::Acquire);
-            if (look.is_multiple_of(OUTBOX) || !clean) && outboxes(&inner, &open).await {
+            if (look.is_multiple_of(OUTBOX) || !clean) && outboxes(inner, &open).await {
                 open.clean.store(true, Ordering::Release);
             }
             look = look.wrapping_add(1);
@@ -34,29 +42,85 @@ pub(super) async fn run(inner: Arc<Inner>) {
     }
 }
 
-async fn pending(inner: &Inner, open: &Open) {
-    let mut call = inner.scripts.due.key(open.pending());
-    call.key(open.after()).arg(AGAIN.as_millis() as u64).arg(MANY);
-    let due = call.invoke_async::<Vec<String>>(&mut open.connection.clone()).await;
-    let due = inner.done(open, due).unwrap_or_default();
-    for pair in due.as_chunks::<2>().0 {
-        let [entry, after] = pair;
-        let Some((token, key)) = entry.split_once('|') else { continue };
-        if standby_has(inner, after).await && inner.end(open, token, &[key]).await {
-            count(&inner.counts.swept);
+async fn pending(inner: &Inner) {
+    loop {
+        if let Some(open) = inner.link.open().await {
+            let mut due = BTreeMap::<(String, String), Vec<String>>::new();
+            for [entry, after] in inner.due(&open, AGAIN, MANY).await.as_chunks::<2>().0 {
+                if let Some((token, key)) = entry.split_once('|') {
+                    due.entry((token.to_owned(), after.clone())).or_default().push(key.to_owned());
+                }
+            }
+            let (waiting, overdue): (Vec<_>, Vec<_>) = due.into_iter().partition(|((_, after), _)| !after.is_empty());
+            for ((token, after), keys) in waiting {
+                if standbys_have(inner, &after).await {
+                    end(inner, &open, &token, &keys).await;
+                }
+            }
+            if !overdue.is_empty() {
+                dead(inner, &open, overdue).await;
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn end(inner: &Inner, open: &Open, token: &str, keys: &[String]) {
+    if inner.end(open, token, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await {
+        count(&inner.counts.swept);
+    }
+}
+
+/// Writers whose time is over. A commit of one may still wait for its acknowledgement, invisible: commits become visible in
+/// order, so a later commit on each shard says that it is there, or never will be.
+async fn dead(inner: &Inner, open: &Open, overdue: Vec<((String, String), Vec<String>)>) {
+    let mut after = Vec::new();
+    for shard in inner.client.router().map().shards.iter().map(|s| s.id) {
+        if !matches!(tokio::time::timeout(LIMIT, barrier(inner, shard)).await, Ok(Ok(()))) {
+            tracing::warn!(shard, writes = overdue.len(), "writes of processes that died can't be ended yet: their keys aren't cached");
+            return;
+        }
+        if inner.options.standby_reads {
+            match inner.client.executed(At::Shard(shard)).await {
+                Ok((_, executed)) => after.push(format!("{shard}|{executed}")),
+                Err(_) => return,
+            }
+        }
+    }
+    for ((token, _), keys) in overdue {
+        if after.is_empty() {
+            end(inner, open, &token, &keys).await;
+        } else {
+            inner.defer(open, &token, &after.join("\n"), &keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
         }
     }
 }
 
-/// Has the shard's standby executed this? `after` is `shard|GTIDs`; empty: nothing to wait for.
-async fn standby_has(inner: &Inner, after: &str) -> bool {
-    let Some((shard, executed)) = after.split_once('|') else { return true };
-    // A shard that is gone from the map has no readers.
-    let Ok(shard) = shard.parse() else { return true };
-    if !inner.client.router().map().shards.iter().any(|s| s.id == shard) {
-        return true;
+async fn barrier(inner: &Inner, shard: u32) -> Result<(), CallError> {
+    let table = quoted(&inner.options.outbox);
+    let (insert, delete) = (format!("INSERT INTO {table} (cache_key) VALUES ('')"), format!("DELETE FROM {table} WHERE id = LAST_INSERT_ID()"));
+    let nothing_stays = inner.client.idempotent(At::Shard(shard), move |conn| {
+        let (insert, delete) = (insert.clone(), delete.clone());
+        Box::pin(async move {
+            conn.query_drop(insert).await?;
+            conn.query_drop(delete).await
+        })
+    });
+    nothing_stays.await
+}
+
+/// Have the shards' standbys executed this? `after` is lines of `shard|GTIDs`.
+async fn standbys_have(inner: &Inner, after: &str) -> bool {
+    for line in after.lines() {
+        let Some((shard, executed)) = line.split_once('|') else { continue };
+        // A shard that is gone from the map has no readers.
+        let Ok(shard) = shard.parse() else { continue };
+        let known = inner.client.router().map().shards.iter().any(|s| s.id == shard);
+        if known && !inner.client.standby_has(shard, executed).await {
+            return false;
+        }
     }
-    inner.client.standby_has(shard, executed).await
+    true
 }
 
 /// Keys of writes that could not tell Redis. Deleted there first: a row is only gone when its key is. True: all were
@@ -70,7 +134,7 @@ async fn outboxes(inner: &Inner, open: &Open) -> bool {
             let select = select.clone();
             Box::pin(async move { conn.query::<(u64, Vec<u8>), _>(select).await })
         });
-        let Ok(Ok(rows)) = tokio::time::timeout(Duration::from_secs(5), rows).await else {
+        let Ok(Ok(rows)) = tokio::time::timeout(LIMIT, rows).await else {
             emptied = false;
             continue;
         };
@@ -88,7 +152,7 @@ async fn outboxes(inner: &Inner, open: &Open) -> bool {
             let sql = sql.clone();
             Box::pin(async move { conn.query_drop(sql).await })
         });
-        let _ = tokio::time::timeout(Duration::from_secs(5), deleted).await;
+        let _ = tokio::time::timeout(LIMIT, deleted).await;
     }
     emptied
 }

@@ -6,11 +6,12 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
 
 use super::{Context, Failed, write};
 use crate::api::{ShardCluster, events};
+use crate::controller::events::event;
 
 /// A Lease that stands still for this long is nobody's.
 const STANDSTILL: Duration = Duration::from_secs(60);
@@ -62,7 +63,7 @@ pub(super) async fn tell(ctx: &Context, cluster: &ShardCluster, reason: &str, ty
         return;
     }
     tracing::info!(cluster = cluster.name_any(), namespace = cluster.namespace(), reason, note);
-    let event = Event { type_, reason: reason.to_owned(), note: Some(note.to_owned()), action: "Reconcile".to_owned(), secondary: None };
+    let event = event(type_ == EventType::Warning, reason, note);
     if let Err(error) = ctx.recorder.publish(&event, &cluster.object_ref(&())).await {
         tracing::warn!(%error, reason, "event not published");
     }

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::api::PostParams;
-use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 
 use super::{CALL, Runner};
+use crate::controller::events::event;
 use crate::api::expansion::ExpansionPlan;
 use crate::expansion::facts::{Observation, Plan};
 use crate::expansion::report;
@@ -54,12 +54,7 @@ impl Runner {
     }
 
     fn tell(&self, told: report::Told) {
-        let mut note = told.note;
-        if let Some((at, _)) = note.char_indices().nth(1_000) {
-            note.truncate(at);
-        }
-        let type_ = if told.warning { EventType::Warning } else { EventType::Normal };
-        let event = Event { type_, reason: told.reason.to_owned(), note: Some(note), action: told.reason.to_owned(), secondary: None };
+        let event = event(told.warning, told.reason, &told.note);
         let (recorder, reference) = (self.ctx.recorder.clone(), self.plan.object_ref(&()));
         // Not waited for: a flip goes on.
         tokio::spawn(async move {

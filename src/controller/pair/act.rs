@@ -93,6 +93,7 @@ impl Runner {
             Step::SetMembers { members } => self.set_members(members).await,
             Step::ClearRequest { annotation } => self.clear_request(annotation).await,
             Step::Guard { member, owned, epoch, ddl, unsharded } => self.set_guard(member, owned, *epoch, (*ddl, *unsharded)).await,
+            Step::RetireSessions { member, at_once } => self.retire_sessions(member, *at_once).await,
             Step::RemoveGuard { member } => self.remove_guard(member).await,
             Step::CloseFollower { member } => self.close_follower(member).await,
             Step::Detach { member, drain } => self.detach(member, *drain).await,

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::events::{Event, EventType};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::Runner;
 use crate::api::{conditions, names, parse};
+use crate::controller::events::event;
 use crate::controller::metrics::data::MemberData;
 use crate::controller::stores::Stores;
 use crate::pair::decide::{View, split_status};
@@ -143,12 +143,7 @@ impl Runner {
     }
 
     pub(super) fn tell(&self, told: Told) {
-        let type_ = if told.warning { EventType::Warning } else { EventType::Normal };
-        let mut note = told.message;
-        if let Some((at, _)) = note.char_indices().find(|(at, _)| *at >= 1_000) {
-            note.truncate(at);
-        }
-        let event = Event { type_, reason: told.reason.to_owned(), note: Some(note), action: told.reason.to_owned(), secondary: None };
+        let event = event(told.warning, told.reason, &told.message);
         let (recorder, reference) = (self.ctx.recorder.clone(), self.reference());
         // Not waited for: a move goes on.
         tokio::spawn(async move {

@@ -35,8 +35,8 @@ const PLACE: Duration = Duration::from_secs(2);
 const FIRST_ROW: u16 = 16;
 /// A look at a member of the other side takes at most this.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a guard's removal waits for sessions from before the flip to be idle.
-const RETIRING: Duration = Duration::from_secs(3);
+/// The application's old sessions get this long to finish what they are at; then they are ended.
+const GRACE: Duration = Duration::from_secs(10);
 /// Before a channel is forgotten, everything received is applied within this.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -68,6 +68,7 @@ impl Runner {
             other: split.other,
             until: split.until,
             standbys: split.standbys,
+            map_epoch: split.map_epoch.unwrap_or_default(),
             guard: made.map(|g| GuardWanted { hash: g.hash(), stays: g.stays, moves: g.moves }),
         })
     }
@@ -164,12 +165,25 @@ impl Runner {
         }
     }
 
-    /// A parent's sessions from before the flip end first (`guard::note_sessions`).
+    /// See [`crate::pair::step::Step::RetireSessions`]. Clients come again, and have the rights of now.
+    pub(super) async fn retire_sessions(&mut self, member: &str, at_once: bool) -> Result<(), Surprise> {
+        let named = "RetireSessions";
+        let Some((_, app)) = self.memory.app.clone() else { return Err(Surprise::new(named, "the application's account isn't known yet")) };
+        let grace = if at_once { Duration::ZERO } else { GRACE };
+        let left = guard::retire_sessions(self.at(member).await?, &app.user, grace).await.map_err(surprise(named))?;
+        match left {
+            left if at_once && left > 0 => Err(Surprise::new(named, format!("{left} sessions of {} on {member} don't end", app.user))),
+            _ => Ok(()),
+        }
+    }
+
+    /// A parent's sessions from before the flip have ended before (`guard::note_sessions`).
     async fn restore_ddl(&mut self, step: &str, member: &str, app: &str) -> Result<(), Surprise> {
         let (databases, ceded) = (self.databases(), self.record().ceded.is_some());
         let session = self.at(member).await?;
-        if ceded {
-            guard::retire_sessions(session, app, RETIRING).await.map_err(surprise(step))?;
+        let there = guard::read(session).await.map_err(surprise(step))?.filter(|g| g.ddl_revoked);
+        if ceded && there.is_some_and(|g| g.old_sessions != Some(0)) {
+            return Err(Surprise::new(step, format!("sessions from before the flip are still on {member}")));
         }
         guard::restore_ddl(session, app, &databases).await.map_err(surprise(step))
     }
@@ -184,12 +198,16 @@ impl Runner {
         role::become_follower(self.at(member).await?, BUDGET, SLOW).await.map_err(surprise("CloseFollower"))
     }
 
-    /// The VIPs have moved long ago: who is still here from before is noted, and must come again before the guard goes.
+    /// The VIPs have moved long ago: who is still on a parent from before is noted, and must come again before the guard goes.
     pub(super) async fn detach(&mut self, member: &str, drain: bool) -> Result<(), Surprise> {
         let named = surprise("Detach");
+        let ceded = self.record().ceded.is_some();
         let session = self.at(member).await?;
-        replication::forget(session, drain, DRAIN, SLOW).await.map_err(&named)?;
-        guard::note_sessions(session).await.map_err(&named)
+        // First: once the channel is gone, nobody comes back to this.
+        if ceded {
+            guard::note_sessions(session).await.map_err(&named)?;
+        }
+        replication::forget(session, drain, DRAIN, SLOW).await.map_err(&named)
     }
 
     /// See [`crate::pair::step::Step::Cede`]. What fails before the record is written is undone here at once; where this
@@ -199,11 +217,11 @@ impl Runner {
         if let Some(ceded) = &mut record.ceded {
             ceded.fenced_at = MicroTime(Timestamp::now());
         }
-        let epoch = record.epoch;
-        if let Err(why) = self.fence(primary, to, classes.0, epoch).await {
+        let map_epoch = self.pair.spec.split.as_ref().and_then(|s| s.map_epoch).unwrap_or_default();
+        if let Err(why) = self.fence(primary, to, (classes.0, map_epoch), &mut record).await {
             let both = BTreeSet::from([classes.0, classes.1]);
             let undone = match self.at(primary).await {
-                Ok(session) => guard::set_owned(session, &both, epoch - 1).await.map_err(surprise("Cede")),
+                Ok(session) => guard::set_owned(session, &both, map_epoch).await.map_err(surprise("Cede")),
                 Err(surprise) => Err(surprise),
             };
             tracing::info!(pair = %self.pair.name_any(), %why, undone = undone.is_ok(), "flip undone");
@@ -213,23 +231,34 @@ impl Runner {
     }
 
     /// Refuse the moving keys; then all that passed before is on the child's members.
-    async fn fence(&mut self, primary: &str, (to, acker): (&str, Option<&str>), moves: u32, epoch: i64) -> Result<(), Surprise> {
+    async fn fence(&mut self, primary: &str, (to, acker): (&str, Option<&str>), (moves, map_epoch): (u32, i64), record: &mut Record) -> Result<(), Surprise> {
         let named = surprise("Cede");
         let row = heartbeat_row(&self.pair);
+        let begun = Instant::now();
         let session = self.at(primary).await?;
-        guard::fence(session, moves, epoch, BUDGET).await.map_err(&named)?;
+        guard::fence(session, moves, map_epoch, BUDGET).await.map_err(&named)?;
+        let fenced = begun.elapsed();
         // A transaction frees its locks a moment before it shows in gtid_executed; one that is logged after it shows after it.
-        match heartbeat::beat(session, row, epoch - 1, BUDGET).await {
+        match heartbeat::beat(session, row, record.epoch - 1, BUDGET).await {
             Outcome::Written => {}
             other => return Err(Surprise::new("Cede", format!("{primary}: {other:?}"))),
         }
-        let last = facts::read(session, QUICK).await.map_err(&named)?.executed;
-        let begun = Instant::now();
-        self.other_has("Cede", to, &last, true, begun).await?;
-        match acker {
-            Some(acker) => self.other_has("Cede", acker, &last, false, begun).await,
-            None => Ok(()),
+        let beaten = begun.elapsed();
+        let last = replication::state(session, QUICK).await.map_err(&named)?.executed;
+        if let Some(ceded) = &mut record.ceded {
+            ceded.executed = format!("{last:#}");
         }
+        let waiting = Instant::now();
+        let (there, with_acker) = tokio::join!(self.other_has("Cede", to, &last, true, waiting), async {
+            match acker {
+                Some(acker) => self.other_has("Cede", acker, &last, false, waiting).await,
+                None => Ok(()),
+            }
+        });
+        there.and(with_acker)?;
+        let ms = |d: Duration| d.as_millis() as u64;
+        tracing::info!(pair = %self.pair.name_any(), fence_ms = ms(fenced), beat_ms = ms(beaten - fenced), all_ms = ms(begun.elapsed()), "fenced");
+        Ok(())
     }
 
     /// Waits until a member of the other side has all of this: executed, or at least received.

@@ -47,11 +47,14 @@ pub struct GuardState {
     pub unsharded_refused: bool,
     /// The application's DDL rights are revoked.
     pub ddl_revoked: bool,
+    /// Sessions of the application from before (see [`retire_sessions`]) that were there at the last look; None: not looked yet.
+    pub old_sessions: Option<u32>,
 }
 
 /// The guard's state; None: there is none. Cheap: it reads two tables with a few rows, never the dictionary.
 pub async fn read(s: &mut Session) -> Result<Option<GuardState>, Error> {
-    let sql = "SELECT s.hash AS hash, s.epoch AS epoch, s.ddl_revoked AS ddl, g.class AS class, g.owned AS owned
+    let sql = "SELECT s.hash AS hash, s.epoch AS epoch, s.ddl_revoked AS ddl,
+                 IF(s.process<>@@report_user, 0, s.old_left) AS old_left, g.class AS class, g.owned AS owned
                FROM shardpair.guard_state s LEFT JOIN shardpair.guard g ON TRUE WHERE s.id = 1";
     let rows = match s.rows(sql, SHORT).await {
         Err(error) if error.code().is_some_and(|code| NO_SCHEMA.contains(&code)) => return Ok(None),
@@ -62,6 +65,7 @@ pub async fn read(s: &mut Session) -> Result<Option<GuardState>, Error> {
         hash: first.get("hash").unwrap_or_default().to_owned(),
         epoch: first.get("epoch").and_then(|e| e.parse().ok()).unwrap_or(0),
         ddl_revoked: first.get("ddl") == Some("1"),
+        old_sessions: first.get("old_left").and_then(|n| n.parse().ok()),
         ..GuardState::default()
     };
     for row in &rows {
@@ -120,9 +124,10 @@ async fn make_tables(s: &mut Session) -> Result<(), Error> {
     s.exec(guard, SHORT).await?;
     let state = "CREATE TABLE IF NOT EXISTS shardpair.guard_state
                  (id TINYINT PRIMARY KEY, hash VARCHAR(64) NOT NULL, epoch BIGINT NOT NULL, ddl_revoked TINYINT NOT NULL,
-                  last_old BIGINT UNSIGNED NOT NULL, process VARCHAR(255) NOT NULL, since MEDIUMTEXT, since_us BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB";
+                  last_old BIGINT UNSIGNED NOT NULL, process VARCHAR(255) NOT NULL, noted DATETIME(6), old_left INT UNSIGNED,
+                  since MEDIUMTEXT, since_us BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB";
     s.exec(state, SHORT).await?;
-    s.exec("INSERT IGNORE INTO shardpair.guard_state VALUES (1, '', 0, 0, 0, '', NULL, 0)", SHORT).await
+    s.exec("INSERT IGNORE INTO shardpair.guard_state VALUES (1, '', 0, 0, 0, '', NULL, NULL, NULL, 0)", SHORT).await
 }
 
 /// Sets which classes the application may write here. A class that is opened waits for no one (who was refused and sits

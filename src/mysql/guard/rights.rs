@@ -5,13 +5,14 @@
 //! (`accounts::bootstrap_primary`) doesn't give them back meanwhile. A session that had chosen its database before keeps
 //! its rights on it until it chooses again or ends (seen): so sessions older than the revocation have to end.
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::super::accounts::pattern;
 use super::super::error::Error;
 use super::super::replication::not_seen;
 use super::super::session::{Session, identifier, quote};
-use super::super::{replication::timed_out, sessions};
+use super::super::sessions;
 use super::super::unlogged::{self, SHORT};
 use super::make_tables;
 
@@ -19,7 +20,10 @@ use super::make_tables;
 const RIGHTS: &str = "DROP, ALTER, CREATE, INDEX, TRIGGER";
 
 /// All sessions of now are old ones.
-const NOTE: &str = "UPDATE shardpair.guard_state SET process=@@report_user, last_old=(SELECT max(id) FROM information_schema.processlist) WHERE id=1";
+const NOTE: &str = "UPDATE shardpair.guard_state SET process=@@report_user, noted=NOW(6), old_left=NULL,
+  last_old=(SELECT max(id) FROM information_schema.processlist) WHERE id=1";
+/// How long sessions that were ended may take to be gone, in one round.
+const ENDING: Duration = Duration::from_millis(500);
 
 /// Takes the application account's rights to change its tables.
 pub async fn revoke_ddl(s: &mut Session, user: &str, databases: &[String]) -> Result<(), Error> {
@@ -54,7 +58,7 @@ pub async fn restore_ddl(s: &mut Session, user: &str, databases: &[String]) -> R
             let sql = format!("GRANT {RIGHTS} ON {}.* TO {}@'%'", identifier(&pattern(&database)), quote(user));
             s.exec(&sql, SHORT).await?;
         }
-        s.exec("UPDATE shardpair.guard_state SET ddl_revoked=0, last_old=0 WHERE id=1", SHORT).await
+        s.exec("UPDATE shardpair.guard_state SET ddl_revoked=0, last_old=0, old_left=NULL WHERE id=1", SHORT).await
     }
     .await;
     unlogged::end(s, done).await
@@ -71,35 +75,37 @@ pub async fn note_sessions(s: &mut Session) -> Result<(), Error> {
     unlogged::end(s, done).await
 }
 
-/// Ends the application's sessions that are older than the revocation, or than [`note_sessions`], each as soon as it is idle outside of a
-/// transaction, and returns how many; `TimedOut` when some are still at work after `wait`. Nothing if rights aren't revoked.
-pub async fn retire_sessions(s: &mut Session, user: &str, wait: Duration) -> Result<usize, Error> {
-    let begun = Instant::now();
-    let sql = format!(
-        "SELECT p.id AS id, p.command = 'Sleep' AND NOT EXISTS (SELECT 1 FROM information_schema.innodb_trx t WHERE t.trx_mysql_thread_id = p.id) AS idle
-         FROM information_schema.processlist p JOIN shardpair.guard_state g ON g.id=1 AND g.ddl_revoked=1 AND g.process=@@report_user
-         WHERE p.user={} AND p.id <= g.last_old AND p.command <> 'Killed'",
-        quote(user)
-    );
+/// One round of ending the application's sessions that are older than the revocation, or than [`note_sessions`]: those that are
+/// idle outside of a transaction, and when `grace` has passed since then, all of them. Returns how many are left, which
+/// [`GuardState::old_sessions`](super::GuardState) keeps. Nothing if rights aren't revoked. One whose commit waits for its acknowledgement and
+/// that was ended can run nothing any more.
+pub async fn retire_sessions(s: &mut Session, user: &str, grace: Duration) -> Result<u32, Error> {
+    let sql = "SELECT IF(process=@@report_user, last_old, 0) AS last_old, timestampdiff(microsecond, noted, now(6)) DIV 1000 AS age_ms
+               FROM shardpair.guard_state WHERE id=1 AND ddl_revoked=1";
     if !is_revoked(s).await? {
         return Ok(0);
     }
-    let mut ended = 0;
-    loop {
-        let old = s.rows(&sql, SHORT).await?;
-        if old.is_empty() {
-            return Ok(ended);
-        }
-        for row in old.iter().filter(|row| row.get("idle") == Some("1")) {
-            let id = row.get("id").and_then(|id| id.parse().ok()).unwrap_or(0);
-            ended += sessions::end_session(s, id, Duration::from_secs(2)).await?;
-        }
-        if begun.elapsed() >= wait {
-            let state = format!("{} sessions of {user} are never idle", old.len());
-            return Err(timed_out(s, "ending sessions that still have DDL rights", wait, state));
-        }
+    let rows = s.rows(sql, SHORT).await?;
+    let number = |name: &str| rows.first().and_then(|row| row.get(name)?.parse::<u64>().ok()).unwrap_or(0);
+    let (last_old, over) = (number("last_old"), u128::from(number("age_ms")) >= grace.as_millis());
+    if !over && sessions::of_user(s, user, SHORT).await?.iter().any(|old| old.id <= last_old) {
+        // A look of a moment ago, whoever's, is what would be shown.
         tokio::time::sleep(super::TRX_POLL).await;
     }
+    let busy = s.rows("SELECT trx_mysql_thread_id FROM information_schema.innodb_trx", SHORT).await?;
+    let busy = busy.iter().filter_map(|row| row.at(0)?.parse().ok()).collect::<BTreeSet<u64>>();
+    // Right after: who runs nothing now and had no transaction a moment ago has none.
+    let old = async |s: &mut Session| Ok::<_, Error>(sessions::of_user(s, user, SHORT).await?.into_iter().filter(|old| old.id <= last_old).collect::<Vec<_>>());
+    let ending = old(s).await?.iter().filter(|old| over || old.idle && !busy.contains(&old.id)).map(|old| old.id as u32).collect();
+    match sessions::end_sessions(s, &ending, ENDING).await {
+        Ok(_) | Err(Error::TimedOut { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let left = old(s).await?.len();
+    unlogged::begin(s).await?;
+    let done = s.exec(&format!("UPDATE shardpair.guard_state SET old_left={left} WHERE id=1"), SHORT).await;
+    unlogged::end(s, done).await?;
+    Ok(u32::try_from(left).unwrap_or(u32::MAX))
 }
 
 /// Are they taken here?

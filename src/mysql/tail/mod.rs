@@ -65,7 +65,7 @@ pub async fn save(mut session: Session, tail: &GtidSet, max_bytes: u64, deadline
 }
 
 /// The newest file whose beginning has nothing of the tail; the oldest one if there is none such.
-pub(super) async fn first_file(session: &mut Session, tail: &GtidSet) -> Result<Option<String>, Error> {
+pub(crate) async fn first_file(session: &mut Session, tail: &GtidSet) -> Result<Option<String>, Error> {
     let short = Duration::from_secs(10);
     let files = session.rows("SHOW BINARY LOGS", short).await?;
     let names = files.iter().filter_map(|row| row.at(0)).map(str::to_owned).collect::<Vec<_>>();
@@ -80,14 +80,24 @@ pub(super) async fn first_file(session: &mut Session, tail: &GtidSet) -> Result<
     Ok(names.into_iter().next())
 }
 
+/// From the beginning of the file to the end of all.
 pub(super) async fn open(session: Session, file: &str) -> Result<BinlogStream, Error> {
+    start(session, file, |request| request.with_non_blocking()).await
+}
+
+/// The same, and then what comes.
+pub(crate) async fn follow(session: Session, file: &str) -> Result<BinlogStream, Error> {
+    start(session, file, |request| request).await
+}
+
+async fn start<'a>(session: Session, file: &'a str, how: impl FnOnce(BinlogStreamRequest<'a>) -> BinlogStreamRequest<'a>) -> Result<BinlogStream, Error> {
     let member = session.member().to_owned();
     let Some(conn) = session.into_conn() else {
         let (doing, cause) = ("reading its binlogs".to_owned(), "the session was closed before".to_owned());
         return Err(Error::Broken { member, doing, cause });
     };
-    let request = BinlogStreamRequest::new(rand::random_range(READER_IDS)).with_non_blocking().with_filename(file.as_bytes()).with_pos(4);
-    conn.get_binlog_stream(request).await.map_err(|error| failed(&member, error))
+    let request = BinlogStreamRequest::new(rand::random_range(READER_IDS)).with_filename(file.as_bytes()).with_pos(4);
+    conn.get_binlog_stream(how(request)).await.map_err(|error| failed(&member, error))
 }
 
 pub(super) fn failed(member: &str, error: mysql_async::Error) -> Error {
@@ -99,7 +109,7 @@ pub(super) fn failed(member: &str, error: mysql_async::Error) -> Error {
 }
 
 /// The source of a transaction.
-pub(super) fn uuid(sid: &[u8; 16]) -> Option<Uuid> {
+pub(crate) fn uuid(sid: &[u8; 16]) -> Option<Uuid> {
     let hex = sid.iter().map(|b| format!("{b:02x}")).collect::<String>();
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-").parse().ok()
 }

@@ -110,7 +110,7 @@ fn in_solo(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
 
 fn open_and_point(view: &View, name: &str, ack: bool, reason: Reason) -> Decision {
     let mut steps = match split::before_open(view, name) {
-        Ok(guard) => Vec::from_iter(guard),
+        Ok(guard) => guard,
         Err(wait) => return wait,
     };
     // The link of a split goes on in a primary that comes back.

@@ -28,6 +28,7 @@ impl Case<'_> {
         let mut broken = Vec::new();
         let mut current = self.record.clone();
         let mut before: Option<&Step> = None;
+        let mut retired: Option<&str> = None;
         if self.settings.paused && !decision.steps.is_empty() {
             broken.push("a paused pair has steps".into());
         }
@@ -45,7 +46,19 @@ impl Case<'_> {
                 Step::SwitchOver { record: new, .. } => current = (**new).clone(),
                 _ => {}
             }
-            before = Some(step);
+            if let Step::OpenPrimary { member, .. } = step
+                && let Some(Ok(_)) = self.settings.split.as_ref().map(|s| &s.guard)
+                && current.severed.as_ref().is_none_or(|s| !s.proven)
+                && retired != Some(member.as_str())
+                && !self.nobody_from_before(&current, member)
+            {
+                broken.push(format!("12: {member} opens to sessions that may TRUNCATE"));
+            }
+            // It stands between the guard and the opening.
+            match step {
+                Step::RetireSessions { member, at_once: true } => retired = Some(member),
+                _ => before = Some(step),
+            }
         }
         let moves = decision.steps.iter().position(|s| matches!(s, Step::SwitchOver { .. }));
         if let (Some(at), Some(Ok(_))) = (moves, self.settings.split.as_ref().map(|s| &s.guard)) {
@@ -82,6 +95,13 @@ impl Case<'_> {
         }
     }
 
+    /// Nobody is left on the member who has rights that were taken.
+    fn nobody_from_before(&self, current: &Record, member: &str) -> bool {
+        let theirs = self.seen.other.as_ref().and_then(|o| o.members.get(member)?.facts.as_ref());
+        let guard = self.answer(current, member).or(theirs).and_then(|f| f.guard.as_ref());
+        guard.is_some_and(|g| g.ddl_revoked && g.old_sessions == Some(0))
+    }
+
     /// Neither side's primary has a deposed one's tail: of the other side's former primaries here, of ours there.
     fn clean(&self, current: &Record, member: &str) -> bool {
         let Some(other) = &self.seen.other else { return false };
@@ -104,6 +124,11 @@ impl Case<'_> {
         let theirs = self.seen.other.as_ref().map(|o| o.record.primary.as_str());
         let standby = current.standby.as_deref();
         match step {
+            Step::RequireAcks { member } if follows => {
+                let acker = standby.and_then(|s| self.seen.members.get(s)?.address.as_deref());
+                let channel = self.answer(current, member).and_then(|f| Some((f, f.channel.as_ref()?))).filter(|(_, c)| Some(c.source_host.as_str()) == acker);
+                law(channel.is_none_or(|(f, c)| f.executed.contains(&c.received)), "1: commits that nobody acknowledges: the acker sent them itself");
+            }
             Step::RelaxAcks { member } if *member == current.primary => law(alone, "2: acks are relaxed and Solo isn't recorded, or durability is Required"),
             Step::RelaxAcks { member } => {
                 law(current.transition.as_ref().is_some_and(|t| t.to == *member), "2: acks are relaxed on a member that nobody promotes");
@@ -170,8 +195,16 @@ impl Case<'_> {
                 let given = current.ceded.is_some() && owned.contains(&super::split::MOVES) && self.settings.split.as_ref().is_some_and(|s| s.role == SplitRole::Parent);
                 law(!none && !given, "12: a guard accepts keys that the record doesn't give");
                 law(*member == current.primary || standby == Some(member), "12: a guard on somebody else's member");
+                let given_back = matches!(step, Step::Guard { ddl: true, .. }) && self.answer(current, member).and_then(|f| f.guard.as_ref()).is_some_and(|g| g.ddl_revoked);
+                law(current.ceded.is_none() || !given_back || self.nobody_from_before(current, member), "12: rights are given back, and sessions from before the flip are there");
             }
-            Step::Cede { primary, to, record, .. } => {
+            Step::RemoveGuard { member } => {
+                let revoked = self.answer(current, member).and_then(|f| f.guard.as_ref()).is_some_and(|g| g.ddl_revoked);
+                law(current.ceded.is_none() || !revoked || self.nobody_from_before(current, member), "12: the guard goes, and sessions from before the flip are there");
+            }
+            Step::Cede { primary, to, acker, record, .. } => {
+                let all = [Some(primary), Some(to), acker.as_ref(), current.standby.as_ref()];
+                law(all.into_iter().flatten().all(|m| self.nobody_from_before(current, m)), "12: keys move while a session may TRUNCATE around the guard");
                 let begun = current.flip.as_ref().is_some_and(|f| f.begun_at.is_some());
                 law(begun && current.ceded.is_none() && current.transition.is_none(), "a flip that isn't recorded as begun");
                 law(*primary == current.primary && theirs == Some(to) && record.ceded.as_ref().is_some_and(|c| c.epoch == record.epoch && record.epoch > current.epoch), "a flip to somebody else");

@@ -74,6 +74,7 @@ fn step(current: &mut Record, step: &Step) -> String {
             };
             format!("guard {member}: {} keys{more}", if owned.is_empty() { "no".to_owned() } else { owned.join(" and ") })
         }
+        Step::RetireSessions { member, at_once } => format!("end old sessions of {member}{}", if *at_once { ", all at once" } else { "" }),
         Step::RemoveGuard { member } => format!("remove the guard of {member}"),
         Step::CloseFollower { member } => format!("close {member} as follower"),
         Step::DropRelayLog { member, left } => format!("forget the channel of {member}{}", if left.is_empty() { String::new() } else { format!(", and {}", set(left)) }),
@@ -199,6 +200,9 @@ fn member(world: &World, name: &str, member: &shardpair::pair::facts::Member) ->
     if let Some(g) = &f.guard {
         let classes: String = g.owned.iter().map(|c| if *c == super::split::STAYS { 's' } else { 'm' }).collect();
         let _ = write!(text, ", guard [{classes}]");
+        if g.ddl_revoked && g.old_sessions != Some(0) {
+            text.push_str(", old sessions");
+        }
     }
     if f.rebuild_marker {
         text.push_str(", marked");

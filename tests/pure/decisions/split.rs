@@ -33,7 +33,7 @@ pub struct Side {
 
 fn wanted(name: &str, other: &str, role: SplitRole, until: SplitUntil, standbys: Standbys) -> SplitWanted {
     let guard = Ok(GuardWanted { hash: "g".into(), stays: STAYS, moves: MOVES });
-    SplitWanted { name: name.into(), role, other: other.into(), until, standbys, guard }
+    SplitWanted { name: name.into(), role, other: other.into(), until, standbys, map_epoch: 2, guard }
 }
 
 impl World {
@@ -249,7 +249,27 @@ impl World {
 
     pub fn set_guard(&mut self, member: &str, owned: &BTreeSet<u32>, ddl: bool, unsharded: bool) -> Result<(), Stopped> {
         self.at(member)?;
-        self.body(member).facts.guard = Some(GuardSeen { hash: "g".into(), owned: owned.clone(), ddl_revoked: !ddl, unsharded_refused: !unsharded });
+        let now = self.now;
+        let body = self.body(member);
+        let before = body.facts.guard.take().filter(|g| g.ddl_revoked && !ddl);
+        if before.is_none() {
+            body.noted = now;
+        }
+        let old_sessions = before.and_then(|g| g.old_sessions);
+        body.facts.guard = Some(GuardSeen { hash: "g".into(), owned: owned.clone(), ddl_revoked: !ddl, unsharded_refused: !unsharded, old_sessions });
+        Ok(())
+    }
+
+    /// Idle ones end, those at work after 10 s.
+    pub fn retire_sessions(&mut self, member: &str, at_once: bool) -> Result<(), Stopped> {
+        self.at(member)?;
+        let now = self.now;
+        let body = self.body(member);
+        body.at_work &= !at_once && now.duration_since(body.noted).as_secs() < 10;
+        let left = if body.at_work { 2 } else { 0 };
+        if let Some(guard) = &mut body.facts.guard {
+            guard.old_sessions = Some(left);
+        }
         Ok(())
     }
 
@@ -332,7 +352,12 @@ impl World {
 
     pub fn detach(&mut self, member: &str, drain: bool) -> Result<(), Stopped> {
         self.at(member)?;
-        let facts = &mut self.body(member).facts;
+        let (now, ceded) = (self.now, self.record.ceded.is_some());
+        let body = self.body(member);
+        if let Some(guard) = body.facts.guard.as_mut().filter(|_| ceded) {
+            (guard.old_sessions, body.noted) = (None, now);
+        }
+        let facts = &mut body.facts;
         let Some(channel) = &mut facts.channel else { return Ok(()) };
         (channel.receiver, channel.applier_running) = (ReceiverState::Off, channel.applier_running || drain);
         if drain && !facts.executed.contains(&channel.received) {

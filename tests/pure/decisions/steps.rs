@@ -114,6 +114,7 @@ impl World {
             }
             Step::SwitchOver { .. } | Step::Cede { .. } | Step::GiveBack { .. } => unreachable!("above"),
             Step::Guard { member, owned, ddl, unsharded, .. } => self.set_guard(member, owned, *ddl, *unsharded)?,
+            Step::RetireSessions { member, at_once } => self.retire_sessions(member, *at_once)?,
             Step::RemoveGuard { member } => {
                 self.at(member)?;
                 self.body(member).facts.guard = None;

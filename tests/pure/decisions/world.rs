@@ -48,6 +48,11 @@ pub struct Body {
     pub stuck: bool,
     /// Its applier is this far behind.
     pub behind_ms: u64,
+    /// The application's sessions from before the guard are at work; when they were counted as old.
+    pub at_work: bool,
+    pub noted: Timestamp,
+    /// Its applier runs and comes to no end.
+    pub slow: bool,
     /// Since it last received anything.
     pub lag_ms: u64,
     /// Processes so far.
@@ -228,6 +233,10 @@ impl World {
         (facts.super_read_only, facts.offline_mode, facts.replica_enabled, facts.events_on) = (true, true, false, false);
         facts.source = SourceSide { wait_count: 1, ..SourceSide::default() };
         facts.cloning = None;
+        // Everybody has to come again.
+        if let Some(guard) = &mut facts.guard {
+            guard.old_sessions = Some(0);
+        }
         if let Some(channel) = &mut facts.channel {
             (channel.receiver, channel.applier_running, channel.silent_ms) = (ReceiverState::Off, false, None);
             channel.receiver_error.clear();

@@ -1,6 +1,6 @@
 //! The end of the link: both channels are stopped and forgotten, and seen gone; and what is left when the plan is. Pure.
 
-use super::{flip, leads_to_other, link};
+use super::{flip, leads_to_other, link, retire};
 use crate::api::expansion::Standbys;
 use crate::api::pair::SplitRole;
 use crate::pair::decide::{View, open, standby};
@@ -65,7 +65,10 @@ pub(super) fn forget(view: &View) -> Option<Decision> {
         return detach(view, severed);
     }
     for name in [Some(&view.record.primary), view.record.standby.as_ref()].into_iter().flatten() {
-        if view.answer(name).is_some_and(|f| f.guard.is_some()) {
+        if let Some(facts) = view.answer(name).filter(|f| f.guard.is_some()) {
+            if let Some(retire) = retire(view, name, facts).filter(|_| view.record.ceded.is_some()) {
+                return Some(retire);
+            }
             let step = Step::RemoveGuard { member: name.clone() };
             return Some(Decision::act(vec![step], Reason::PlacingGuards, format!("the guard is taken from {name}")));
         }

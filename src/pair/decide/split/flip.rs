@@ -6,7 +6,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::{calm, follow, guarded, runs_from};
+use super::{calm, follow, guard, guarded, opening, runs_from};
 use crate::api::expansion::Standbys;
 use crate::api::pair::SplitRole;
 use crate::pair::decide::{View, open, standby};
@@ -41,7 +41,7 @@ pub(super) fn take(view: &View) -> Option<Decision> {
     let ack = record.mode == Mode::Sync || view.settings.durability == Durability::Required;
     let mut steps = vec![Step::WriteRecord(Box::new(record.clone()))];
     // Without its guard it isn't opened; the next pass says so.
-    let guard = follow::guard_by(view, &record, &name);
+    let guard = opening(view, &record, &name);
     if view.primary_answer().is_some() && !guard.is_empty() {
         steps.extend(guard);
         steps.push(Step::OpenPrimary { member: name.clone(), ack, linked: true });
@@ -59,7 +59,7 @@ pub(super) fn taken_back(view: &View) -> Option<Decision> {
     (record.ceded, record.linked, record.severed, record.flip) = (None, None, None, None);
     let mut steps = vec![Step::WriteRecord(Box::new(record.clone()))];
     if view.primary_answer().is_some_and(open) {
-        steps.extend(follow::guard_by(view, &record, &view.record.primary));
+        steps.extend(guard(view, &record, &view.record.primary));
     }
     let message = format!("{} gave back what was ceded at epoch {}", other.name, back.given_back.unwrap_or_default());
     Some(Decision::act(steps, Reason::TakenBack, message))
@@ -157,8 +157,8 @@ fn childs_guards(view: &View, other: &Other) -> Result<(), Note> {
     let Some(wanted) = view.split().and_then(|s| s.guard.as_ref().ok()) else { return no(Reason::PlacingGuards, "no guard") };
     for name in std::iter::once(&other.record.primary).chain(&other.record.standby) {
         let there = view.other_answer(name).and_then(|f| f.guard.as_ref());
-        if !there.is_some_and(|g| g.hash == wanted.hash && g.owned.is_empty()) {
-            return no(Reason::AwaitingChild, format!("{name} lacks its guard, or doesn't answer"));
+        if !there.is_some_and(|g| g.hash == wanted.hash && g.owned.is_empty() && g.ddl_revoked && g.old_sessions == Some(0)) {
+            return no(Reason::AwaitingChild, format!("{name} lacks its guard, has sessions from before it, or doesn't answer"));
         }
     }
     Ok(())
@@ -195,7 +195,7 @@ fn cede(view: &View) -> Option<Decision> {
     let mut record = view.next_record();
     record.flip = None;
     record.linked = Some(Linked { pair: other.name.clone() });
-    record.ceded = Some(Ceded { pair: other.name.clone(), epoch: record.epoch, fenced_at: MicroTime(view.now) });
+    record.ceded = Some(Ceded { pair: other.name.clone(), epoch: record.epoch, fenced_at: MicroTime(view.now), executed: String::new() });
     let step = Step::Cede {
         primary: view.record.primary.clone(),
         to: other.record.primary.clone(),

@@ -1,7 +1,7 @@
 //! The child before the flip: its primary X is read-only and replicates from the parent's primary, not as its acker; its
 //! standby Y follows X and is X's acker. Nobody's write depends on either, so whatever goes wrong is made anew. Pure.
 
-use super::{guard, guards, runs_from};
+use super::{drains_its_acker, guards, runs_from};
 use crate::api::expansion::Standbys;
 use crate::api::pair::SplitRole;
 use crate::mysql::gtid::GtidSet;
@@ -121,7 +121,7 @@ fn role(view: &View) -> Option<Decision> {
         let step = Step::CloseFollower { member: name.clone() };
         return Some(Decision::act(vec![step], Reason::Following, format!("{name} is read-only as long as it follows")));
     }
-    if view.record.mode == Mode::Sync && !(facts.source.enabled && facts.source.on) {
+    if view.record.mode == Mode::Sync && !(facts.source.enabled && facts.source.on) && !drains_its_acker(view, facts) {
         let step = Step::RequireAcks { member: name.clone() };
         return Some(Decision::act(vec![step], Reason::Following, format!("{name} waits for its standby from here on")));
     }
@@ -261,19 +261,17 @@ pub(super) fn release(view: &View) -> Option<Decision> {
     Some(Decision::act(steps, Reason::ReleasingStandby, format!("{name} becomes {}: there is no standby until the flip", split.other)))
 }
 
-/// `standbys: After`: when the flip is done, each side gets a new standby; the child first, so that no name is taken twice.
+/// `standbys: After`: when the flip is done, each side gets a new standby; the child first, so that no name is taken twice. When the keys
+/// came back before that, the parent gets one: what it gave away stays with the child.
 pub(super) fn refill(view: &View) -> Option<Decision> {
-    let split = view.split().filter(|s| s.standbys == Standbys::After && s.until >= SplitUntil::Flipped)?;
-    let other = view.other()?;
-    let flipped = view.record.ceded.is_some() || split.role == SplitRole::Child && view.record.follows.is_none();
-    let turn = split.role == SplitRole::Child || other.record.standby.is_some();
-    if view.record.standby.is_some() || !flipped || !turn || !view.primary_answer().is_some_and(open) {
+    let split = view.split().filter(|s| s.standbys == Standbys::After)?;
+    let (other, child) = (view.other()?, split.role == SplitRole::Child);
+    let flipped = split.until >= SplitUntil::Flipped && (view.record.ceded.is_some() || child && view.record.follows.is_none());
+    let back = !child && view.record.ceded.is_none() && other.record.follows.as_ref().is_some_and(|f| f.given_back.is_some());
+    let turn = child || back || other.record.standby.is_some();
+    if view.record.standby.is_some() || !(flipped || back) || !turn || !view.primary_answer().is_some_and(open) {
         return None;
     }
-    Some(standby::replace(view, "", "there is no standby since the flip".to_owned()))
-}
-
-/// For [`super::flip`]: the guard's step of a record that is being written.
-pub(super) fn guard_by(view: &View, record: &Record, member: &str) -> Vec<Step> {
-    guard(view, record, member).into_iter().collect()
+    let why = if back { "its standby was given away, and the keys came back" } else { "there is no standby since the flip" };
+    Some(standby::replace(view, "", why.to_owned()))
 }

@@ -20,10 +20,10 @@ pub use status::status;
 use super::{FRESH_MS, Identity, View, identity, open};
 use crate::api::pair::SplitRole;
 use crate::mysql::gtid::GtidSet;
-use crate::pair::facts::{Channel, Contact, Facts, Member, Other, ReceiverState};
+use crate::pair::facts::{Channel, Contact, Facts, GuardSeen, Member, Other, ReceiverState};
 use crate::pair::record::{Mode, Record};
 use crate::pair::settings::{GuardWanted, SplitWanted};
-use crate::pair::step::{Decision, Reason, Step};
+use crate::pair::step::{Decision, Next, Reason, Step};
 
 impl<'a> View<'a> {
     /// What the plan asks.
@@ -101,6 +101,14 @@ pub(super) fn donor<'a>(view: &View<'a>) -> Option<(&'a str, &'a Facts)> {
     standby.or_else(|| view.other_primary().filter(|(_, _, f)| open(f)).map(|(name, _, f)| (name, f)))
 }
 
+/// Does a member that follows still apply what came from the one which is its acker now? That one has it and is sent none of it again:
+/// a commit of it would wait for ever (seen).
+pub(super) fn drains_its_acker(view: &View, primary: &Facts) -> bool {
+    let acker = view.standby().and_then(|(_, m)| m.address.as_deref());
+    let channel = primary.channel.as_ref().filter(|c| Some(c.source_host.as_str()) == acker);
+    view.record.follows.is_some() && channel.is_some_and(|c| !primary.executed.contains(&c.received))
+}
+
 /// What a member that follows holds and the parent's primary never had.
 pub(super) fn beyond(facts: &Facts, primary: &Facts) -> GtidSet {
     follow::beyond(facts, primary)
@@ -141,28 +149,58 @@ fn refuses_unsharded(record: &Record, split: &SplitWanted) -> bool {
 fn guard(view: &View, record: &Record, member: &str) -> Option<Step> {
     let split = view.split()?;
     let wanted = split.guard.as_ref().ok()?;
-    let (ddl, unsharded) = (!closed(record), !refuses_unsharded(record, split));
-    Some(Step::Guard { member: member.to_owned(), owned: owned(record, split, wanted), epoch: record.epoch, ddl, unsharded })
+    // Not before those from before the flip are gone (`retire`).
+    let there = view.answer(member).and_then(|f| f.guard.as_ref());
+    let left = record.ceded.is_some() && there.is_some_and(|g| g.ddl_revoked && g.old_sessions != Some(0));
+    let (ddl, unsharded) = (!closed(record) && !left, !refuses_unsharded(record, split));
+    Some(Step::Guard { member: member.to_owned(), owned: owned(record, split, wanted), epoch: split.map_epoch, ddl, unsharded })
 }
 
 /// Is the guard on this member what the record asks for?
 fn guarded(view: &View, facts: &Facts) -> bool {
     let Some((split, wanted)) = view.split().and_then(|s| Some((s, s.guard.as_ref().ok()?))) else { return false };
     facts.guard.as_ref().is_some_and(|g| {
-        let rows = g.hash == wanted.hash && g.owned == owned(view.record, split, wanted);
-        rows && g.ddl_revoked == closed(view.record) && g.unsharded_refused == refuses_unsharded(view.record, split)
+        let retired = !closed(view.record) || g.old_sessions == Some(0);
+        as_recorded(view.record, split, wanted, g) && retired
     })
 }
 
+/// Its rows, and what else it refuses.
+fn as_recorded(record: &Record, split: &SplitWanted, wanted: &GuardWanted, there: &GuardSeen) -> bool {
+    let rows = there.hash == wanted.hash && there.owned == owned(record, split, wanted);
+    rows && there.ddl_revoked == closed(record) && there.unsharded_refused == refuses_unsharded(record, split)
+}
+
+/// What a REVOKE took, a session that had chosen its database before keeps: TRUNCATE would go around the guard. So such
+/// sessions end before a flip; and before a parent's guard goes, those that came through the child's VIP before the flip.
+fn retire(view: &View, member: &str, facts: &Facts) -> Option<Decision> {
+    let there = facts.guard.as_ref().filter(|g| g.ddl_revoked && g.old_sessions != Some(0))?;
+    if !closed(view.record) && view.record.ceded.is_none() {
+        return None;
+    }
+    let step = Step::RetireSessions { member: member.to_owned(), at_once: false };
+    let left = there.old_sessions.map(|n| format!(", {n} are left")).unwrap_or_default();
+    let message = format!("the application's sessions from before are ended on {member}: idle ones now, those at work after 10 s{left}");
+    Some(Decision { next: Next::Tick, ..Decision::act(vec![step], Reason::EndingOldSessions, message) })
+}
+
 /// Invariant 12: before a primary opens, its rows are set. Err: it can't be opened now.
-pub(super) fn before_open(view: &View, member: &str) -> Result<Option<Step>, Decision> {
-    let Some(split) = view.split() else { return Ok(None) };
+pub(super) fn before_open(view: &View, member: &str) -> Result<Vec<Step>, Decision> {
+    let Some(split) = view.split() else { return Ok(Vec::new()) };
     let owns_half = split.role == SplitRole::Child || view.record.ceded.is_some();
     match &split.guard {
-        Ok(_) => Ok(guard(view, view.record, member)),
+        Ok(_) => Ok(opening(view, view.record, member)),
         Err(why) if owns_half => Err(Decision::wait(Reason::PlacingGuards, format!("{member} isn't opened without its guard: {why}"))),
-        Err(_) => Ok(None),
+        Err(_) => Ok(Vec::new()),
     }
+}
+
+/// The guard by a record, and nobody from before it, on a member that is read-only now: nobody loses work.
+fn opening(view: &View, record: &Record, member: &str) -> Vec<Step> {
+    let Some(guard) = guard(view, record, member) else { return Vec::new() };
+    let known = view.answer(member).and_then(|f| f.guard.as_ref()).is_some_and(|g| g.ddl_revoked && g.old_sessions == Some(0));
+    let retire = (closed(record) && !known).then(|| Step::RetireSessions { member: member.to_owned(), at_once: true });
+    std::iter::once(guard).chain(retire).collect()
 }
 
 /// A guard that stands on the open primary and accepts other keys than the record says: a flip that was given up, mostly.
@@ -183,6 +221,7 @@ fn guards(view: &View) -> Option<Decision> {
     if let Err(why) = &split.guard {
         return Some(Decision::wait(Reason::PlacingGuards, why.clone()));
     }
+    let mut retired = None;
     for name in [Some(&view.record.primary), view.record.standby.as_ref()].into_iter().flatten() {
         let rebuilt = view.record.rebuild.as_ref().is_some_and(|r| r.member == *name);
         let Some(facts) = view.answer(name).filter(|_| !rebuilt) else { continue };
@@ -191,10 +230,15 @@ fn guards(view: &View) -> Option<Decision> {
         if guarded(view, facts) || stalled {
             continue;
         }
+        let settled = facts.guard.as_ref().zip(split.guard.as_ref().ok()).is_some_and(|(g, wanted)| as_recorded(view.record, split, wanted, g));
+        if let Some(retire) = retire(view, name, facts).filter(|_| settled || !closed(view.record)) {
+            retired = retired.or(Some(retire));
+            continue;
+        }
         let step = guard(view, view.record, name)?;
         return Some(Decision::act(vec![step], Reason::PlacingGuards, format!("the guard is placed on {name}")));
     }
-    None
+    retired
 }
 
 /// A channel that receives and applies from this very member.
