@@ -87,6 +87,8 @@ struct Memory {
     /// From the first sign of trouble to the slice, of a move whose status doesn't say so yet.
     gap: Option<Duration>,
     surprises: u32,
+    /// A comparison of rows that waits for its member to catch up: member, primary and epoch.
+    comparison: Option<((String, String, i64), crate::mysql::rewind::check::Look)>,
     busy_since: Option<Instant>,
     /// How long the keys that move paused, at the last flip or way back, and which flip that was.
     pause: Option<Duration>,

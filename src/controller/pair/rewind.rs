@@ -10,7 +10,7 @@ use super::act::{QUICK, surprise};
 use super::hands::Surprise;
 use crate::api::events;
 use crate::mysql::Session;
-use crate::mysql::rewind::check::{self, Verdict};
+use crate::mysql::rewind::check::{self, Progress, Verdict};
 use crate::mysql::rewind::{self, Order, Outcome};
 use crate::pair::record::Record;
 use crate::pair::report::Told;
@@ -47,9 +47,20 @@ impl Runner {
 
     pub(super) async fn compare_rows(&mut self, member: &str, primary: &str, otherwise: &Record) -> Result<(), Surprise> {
         let (mut here, mut there) = (self.session_of_its_own(member).await?, self.session_of_its_own(primary).await?);
-        let compared = check::compare(&mut here, &mut there).await.map_err(surprise("CompareRows"));
+        // For these two in this epoch; another comparison begins anew.
+        let whose = (member.to_owned(), primary.to_owned(), otherwise.epoch);
+        let begun = self.memory.comparison.take().filter(|(of, _)| *of == whose).map(|(_, look)| look);
+        let compared = check::compare(&mut here, &mut there, begun).await.map_err(surprise("CompareRows"));
         there.close().await;
-        let why = match compared? {
+        let compared = match compared? {
+            Progress::Done(verdict) => verdict,
+            Progress::Behind(look) => {
+                here.close().await;
+                self.memory.comparison = Some((whose, *look));
+                return Err(Surprise::new("CompareRows", format!("{member} has yet to apply what {primary} had when its rows were read")));
+            }
+        };
+        let why = match compared {
             Verdict::Equal { rows } => {
                 tracing::info!(pair = %self.pair.name_any(), member, rows, "the rows of its tail are those of the primary");
                 let finished = check::finish(&mut here).await.map_err(surprise("CompareRows"));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{JOURNAL, MARK_ID, SHORT, executed};
 use crate::mysql::error::Error;
+use crate::mysql::gtid::GtidSet;
 use crate::mysql::replication::wait_executed;
 use crate::mysql::session::{Row, Session, identifier, quote};
 
@@ -43,36 +44,74 @@ pub enum Verdict {
 /// One touched row: table and condition, both quoted.
 type Place = (String, String);
 
-/// Compares; changes nothing. The member follows the primary and has (nearly) caught up.
-pub async fn compare(member: &mut Session, primary: &mut Session) -> Result<Verdict, Error> {
-    let mut left = match places(member).await {
-        Ok(places) => places,
-        Err(error) if matches!(error.code(), Some(1049 | 1146)) => return Ok(Verdict::NoJournal),
-        Err(error) => return Err(error),
+/// A comparison under way: what the primary's rows were, and up to where the member must apply before its own are read. Kept
+/// from pass to pass: under load the member may be many seconds behind, and a position taken anew each time would run away from it.
+#[derive(Clone, Debug)]
+pub struct Look {
+    left: Vec<Place>,
+    there: Vec<Option<String>>,
+    position: GtidSet,
+    /// How many were before this one.
+    before: u32,
+    /// How many rows it began with.
+    rows: usize,
+}
+
+/// How far a comparison has come.
+#[derive(Debug)]
+pub enum Progress {
+    /// To its end.
+    Done(Verdict),
+    /// The member has to apply more first.
+    Behind(Box<Look>),
+}
+
+/// Begins a comparison, or goes on with one; changes nothing. The member follows the primary.
+pub async fn compare(member: &mut Session, primary: &mut Session, begun: Option<Look>) -> Result<Progress, Error> {
+    let mut look = match begun {
+        Some(look) => look,
+        None => match places(member).await {
+            Ok(places) => look_at(primary, places.len(), places, 0).await?,
+            Err(error) if matches!(error.code(), Some(1049 | 1146)) => return Ok(Progress::Done(Verdict::NoJournal)),
+            Err(error) => return Err(error),
+        },
     };
-    let rows = left.len();
-    for _ in 0..LOOKS {
-        let there = digests(primary, &left, "").await?;
-        let position = executed(primary).await?;
-        wait_executed(member, &position, APPLIED).await?;
-        let here = digests(member, &left, "").await?;
-        left = differing(left, &here, &there);
-        if left.is_empty() {
-            return Ok(Verdict::Equal { rows });
+    let rows = look.rows;
+    while look.before < LOOKS {
+        match wait_executed(member, &look.position, APPLIED).await {
+            Err(Error::TimedOut { .. }) => return Ok(Progress::Behind(Box::new(look))),
+            waited => waited?,
         }
+        let here = digests(member, &look.left, "").await?;
+        let left = differing(look.left, &here, &look.there);
+        if left.is_empty() {
+            return Ok(Progress::Done(Verdict::Equal { rows }));
+        }
+        look = look_at(primary, rows, left, look.before + 1).await?;
     }
+    let mut left = look.left;
     if left.len() <= LOCKED {
         primary.exec("BEGIN", SHORT).await?;
         let looked = under_lock(member, primary, &left).await;
         if primary.is_usable() {
             primary.exec("ROLLBACK", SHORT).await?;
         }
-        left = looked?;
+        left = match looked {
+            // Rows that change all the time, on a member that is far behind: they can't be proven equal.
+            Err(Error::TimedOut { .. }) => left,
+            looked => looked?,
+        };
     }
-    match left.first() {
-        None => Ok(Verdict::Equal { rows }),
-        Some((table, key)) => Ok(Verdict::Differs { rows: left.len(), first: format!("{table} {key}") }),
-    }
+    Ok(Progress::Done(match left.first() {
+        None => Verdict::Equal { rows },
+        Some((table, key)) => Verdict::Differs { rows: left.len(), first: format!("{table} {key}") },
+    }))
+}
+
+async fn look_at(primary: &mut Session, rows: usize, left: Vec<Place>, before: u32) -> Result<Look, Error> {
+    let there = digests(primary, &left, "").await?;
+    let position = executed(primary).await?;
+    Ok(Look { left, there, position, before, rows })
 }
 
 /// Nobody changes the rows while they are compared. What changed them just before may show in the primary's

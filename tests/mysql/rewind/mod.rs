@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shardpair::mysql::gtid::GtidSet;
-use shardpair::mysql::rewind::check::{self, Verdict};
+use shardpair::mysql::rewind::check::{self, Progress, Verdict};
 use shardpair::mysql::rewind::{self, Order, Outcome};
 use shardpair::mysql::{Session, replication, role};
 
@@ -85,12 +85,24 @@ async fn undo(a: &Server, order: &Order) -> Outcome {
     rewind::undo(&mut session, a.session().await, order, LONG).await.expect("no trouble")
 }
 
+/// A comparison, to its end.
+async fn compared(on_a: &mut Session, on_b: &mut Session) -> Verdict {
+    let mut begun = None;
+    for _ in 0..20 {
+        match check::compare(on_a, on_b, begun).await.expect("compared") {
+            Progress::Done(verdict) => return verdict,
+            Progress::Behind(look) => begun = Some(*look),
+        }
+    }
+    panic!("the comparison never ends");
+}
+
 /// Follows B, is compared, and holds the same.
 async fn rejoins(a: &Server, b: &Server, rows: usize) {
     let (mut on_a, mut on_b) = (a.session().await, b.session().await);
     replication::attach(&mut on_a, &b.source(), &replicator(), SOON).await.expect("attached");
     sync(&mut on_b, &mut on_a).await;
-    assert_eq!(check::compare(&mut on_a, &mut on_b).await.expect("compared"), Verdict::Equal { rows });
+    assert_eq!(compared(&mut on_a, &mut on_b).await, Verdict::Equal { rows });
     check::finish(&mut on_a).await.expect("finished");
     let facts = a.facts().await;
     assert!(facts.super_read_only && facts.rewound.is_none());
@@ -185,7 +197,7 @@ async fn a_row_that_differs_is_found_and_one_that_only_changes_is_not() {
         }
     });
     for _ in 0..5 {
-        assert_eq!(check::compare(&mut on_a, &mut on_b).await.expect("compared"), Verdict::Equal { rows });
+        assert_eq!(compared(&mut on_a, &mut on_b).await, Verdict::Equal { rows });
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     counting.await.expect("the counter");
@@ -193,9 +205,33 @@ async fn a_row_that_differs_is_found_and_one_that_only_changes_is_not() {
         on_a.exec("SET SESSION sql_log_bin=0", SOON).await.expect("unlogged");
         on_a.exec("SET GLOBAL super_read_only=OFF", SOON).await.expect("writable");
         on_a.exec(wrong, SOON).await.expect(wrong);
-        let verdict = check::compare(&mut on_a, &mut on_b).await.expect("compared");
+        let verdict = compared(&mut on_a, &mut on_b).await;
         assert!(matches!(verdict, Verdict::Differs { .. }), "{wrong}: {verdict:?}");
     }
     on_a.exec("DROP TABLE shardpair.rewound", SOON).await.expect("dropped");
-    assert_eq!(check::compare(&mut on_a, &mut on_b).await.expect("compared"), Verdict::NoJournal);
+    assert_eq!(compared(&mut on_a, &mut on_b).await, Verdict::NoJournal);
+}
+
+/// Under load the member is always behind; what it has to reach must not run away from it.
+#[tokio::test]
+async fn a_comparison_goes_on_where_it_was_when_the_member_is_behind() {
+    let first = strings(&["INSERT INTO d.t VALUES (1, 'one', 1)"]);
+    let (a, b, order) = deposed(&first, &strings(&["UPDATE d.t SET v='lonely'"])).await;
+    let Outcome::Undone { rows, .. } = undo(&a, &order).await else { panic!("refused") };
+    let (mut on_a, mut on_b) = (a.session().await, b.session().await);
+    replication::attach(&mut on_a, &b.source(), &replicator(), SOON).await.expect("attached");
+    replication::stop_applier(&mut on_a, SOON).await.expect("behind");
+    on_b.exec("INSERT INTO d.t VALUES (2, 'two', 2)", SOON).await.expect("a row");
+    let begun = match check::compare(&mut on_a, &mut on_b, None).await.expect("begun") {
+        Progress::Behind(look) => *look,
+        done => panic!("{done:?}"),
+    };
+    // It applies just what was awaited and no more: a transaction that came later stays out of its reach.
+    let awaited = b.facts().await.executed;
+    on_b.exec("INSERT INTO d.t VALUES (3, 'three', 3)", SOON).await.expect("a later row");
+    on_a.exec(&format!("START REPLICA SQL_THREAD UNTIL SQL_AFTER_GTIDS='{awaited:#}'"), SOON).await.expect("applies so far");
+    replication::wait_executed(&mut on_a, &awaited, SOON).await.expect("applied");
+    let ended = check::compare(&mut on_a, &mut on_b, Some(begun)).await.expect("ended");
+    assert!(matches!(ended, Progress::Done(Verdict::Equal { rows: n }) if n == rows), "{ended:?}");
+    assert!(!a.facts().await.executed.contains(&b.facts().await.executed));
 }
