@@ -14,4 +14,5 @@ pub mod page;
 pub mod pair;
 pub mod prober;
 mod runners;
+pub mod spans;
 pub mod stores;

@@ -46,6 +46,22 @@ pub enum Work {
     Purge(u32),
 }
 
+impl Step {
+    /// Its name, for spans.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hold => "Hold",
+            Self::Release => "Release",
+            Self::Choose(_) => "Choose",
+            Self::MakePair { .. } => "MakePair",
+            Self::Ask { .. } => "Ask",
+            Self::Unask(_) => "Unask",
+            Self::DropPair(_) => "DropPair",
+            Self::Announce(_) => "Announce",
+        }
+    }
+}
+
 reasons! {
     "Why: the reason of the condition Progressing (or Stalled), of events, of the metric.";
     /// Done.

@@ -20,16 +20,18 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 use super::pair::Context;
 use super::pair::hands::Surprise;
 use super::runners::Runners;
+use super::spans;
 use super::stores::{Stores, version};
 use crate::api::ShardPair;
 use crate::api::cluster::ShardCluster;
 use crate::api::expansion::{ExpansionPlan, ExpansionPlanStatus};
 use crate::expansion::decide::decide;
-use crate::expansion::step::Reason;
+use crate::expansion::step::{Reason, Step};
 
 /// After steps: until the watch has brought what was written.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -89,23 +91,32 @@ async fn run(ctx: Arc<Context>, plan: ExpansionPlan) {
 }
 
 impl Runner {
-    /// The table of contents. How long to wait at most for the next one.
     async fn pass(&mut self) -> Duration {
+        let span = spans::pass("expansion", &self.namespace, &self.plan.name_any());
+        self.contents().instrument(span).await
+    }
+
+    /// The table of contents. How long to wait at most for the next one.
+    async fn contents(&mut self) -> Duration {
         self.newest();
         self.ctx.metrics.expansion(&self.plan);
-        let Some((plan, seen)) = self.observe() else {
+        let Some((plan, seen)) = spans::part("observe").in_scope(|| self.observe()) else {
             self.work.want(&[], &Default::default());
             return Duration::from_secs(2);
         };
         let now = Timestamp::now();
-        let mut decision = decide(&plan, &seen, now);
+        let mut decision = spans::part("decide").in_scope(|| decide(&plan, &seen, now));
+        let news = !decision.steps.is_empty() || self.memory.said.as_ref().is_none_or(|(reason, _)| *reason != decision.note.reason);
+        let epoch = self.memory.written.cluster.as_ref().and_then(|c| c.status.as_ref()).and_then(|s| s.epoch).unwrap_or_default();
+        spans::decided(epoch, decision.note.reason.as_str(), &decision.note.message, &decision.steps.iter().map(Step::name).collect::<Vec<_>>(), news);
         self.work.want(&decision.work, &self.errand(&plan));
         let planned = decision.steps.len();
-        let surprise = self.act(&plan, &mut decision).await.err();
+        let surprise = self.act(&plan, &mut decision).instrument(spans::part("act")).await.err();
         if let Some(surprise) = &surprise {
+            spans::surprised(surprise);
             tracing::info!(plan = self.plan.name_any(), namespace = self.namespace, reason = decision.note.reason.as_str(), %surprise, "looked at again");
         }
-        self.report(&plan, &seen, &decision, now).await;
+        self.report(&plan, &seen, &decision, now).instrument(spans::part("report")).await;
         match (surprise.is_some(), planned) {
             (true, _) => Duration::from_millis(300),
             (false, 0) => Duration::from_millis(decision.again_ms),
