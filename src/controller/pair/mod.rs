@@ -208,6 +208,7 @@ impl Runner {
         };
         self.report(&seen, &decision, next).await;
         self.lead_to_members(&record, &seen).await;
+        self.lead_reads(&self.record(), &seen).await;
         if next == Next::Tick {
             self.warm(&seen).await;
         }
