@@ -126,6 +126,9 @@ pub struct Split {
     /// Range: the first key that moves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_at: Option<i64>,
+    /// The map with the new shards: guards name its epoch in what they refuse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_epoch: Option<i64>,
     /// The parent's keys before the split, as the map had them. The same on both sides.
     #[serde(default)]
     pub keys: SplitKeys,

@@ -146,6 +146,12 @@ pub struct Audit {
     pub misrouted: i64,
     /// An example.
     pub example: Option<String>,
+    /// Statements that changed the form of guarded tables, on either side.
+    pub ddl: Vec<String>,
+    /// What of the binary logs is gone or can't be read: it may hide a misrouted row.
+    pub blind: Option<String>,
+    /// The flip that this is about: the parent's epoch that ceded; 0: not known.
+    pub ceded: i64,
     /// Everything that both had executed at this moment has been read.
     pub until: Option<Timestamp>,
     /// Why it could not look.

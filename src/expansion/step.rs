@@ -82,6 +82,10 @@ reasons! {
     ReverseWindow,
     /// Rows were written on the wrong side.
     Misrouted,
+    /// A statement changed the form of guarded tables since the flip: it may have gone around the guard, or collide on the link.
+    SchemaChanged,
+    /// Binary logs since the flip are gone or unreadable: nobody can tell that nothing was misrouted.
+    AuditBlind,
     /// The binary logs can't be read to their end yet.
     Auditing,
     /// Links between old and new pairs are taken away.
@@ -105,7 +109,7 @@ impl Reason {
     pub fn needs_a_person(self) -> bool {
         matches!(
             self,
-            Self::NoCluster | Self::ClusterInvalid | Self::NotDouble | Self::NotPossible | Self::Refused | Self::Misrouted | Self::TooLate | Self::PairStuck
+            Self::NoCluster | Self::ClusterInvalid | Self::NotDouble | Self::NotPossible | Self::Refused | Self::Misrouted | Self::SchemaChanged | Self::AuditBlind | Self::TooLate | Self::PairStuck
         )
     }
 

@@ -175,6 +175,9 @@ pub struct Ceded {
     pub epoch: i64,
     /// When the keys that move began to pause.
     pub fenced_at: MicroTime,
+    /// What the parent's primary had executed then: everything later is written for its own half.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub executed: String,
 }
 
 /// The dual-master link after a flip.

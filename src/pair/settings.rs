@@ -60,6 +60,8 @@ pub struct SplitWanted {
     pub until: SplitUntil,
     /// When the child gets its standby.
     pub standbys: Standbys,
+    /// The epoch of the map with the new shards.
+    pub map_epoch: i64,
     /// What the guard has to be; Err: why there can be none.
     pub guard: Result<GuardWanted, String>,
 }

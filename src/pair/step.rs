@@ -61,7 +61,7 @@ pub enum Step {
     /// Take a request's annotation away, done or refused.
     ClearRequest { annotation: &'static str },
     /// Place the guard of a split, unlogged, or set its rows: the member accepts these key classes and no others.
-    /// `ddl`, `unsharded`: it also accepts DDL, and writes to tables of no shard.
+    /// `epoch`: of the map that says where the others are. `ddl`, `unsharded`: it also accepts DDL, and writes to tables of no shard.
     Guard { member: String, owned: BTreeSet<u32>, epoch: i64, ddl: bool, unsharded: bool },
     /// End the application's sessions that are older than the guard (what a REVOKE takes, a session with a chosen database keeps), or
     /// than the flip: idle ones now, those at work after a while. `at_once`: all of them, or what comes next isn't done.

@@ -15,7 +15,7 @@ pub const NOT_YET: u16 = 31_003;
 pub struct Refusal {
     /// Why.
     pub kind: Kind,
-    /// The epoch at which the guard's rows were set: a map of this epoch or a newer one says where the key is.
+    /// The epoch of the map that has the shards of this split: a map of this epoch or a newer one says where the key is.
     pub epoch: i64,
     /// The key's class under the rule of the split; None: no class that this pair knows.
     pub class: Option<u32>,

@@ -119,12 +119,27 @@ async fn a_dry_run_tells_what_is_in_the_way_and_a_plan_can_go_back_or_be_deleted
         second.delete().await;
         second.is_gone(secs(10)).await;
         lanes.progress(300, secs(20)).await.expect("writes go on");
+        // An account that the guards don't bind writes a key that moved where it was: found in the binary log, and the plan goes no further.
+        let parent = shop.pairs().get("shop-0").await.expect("the parent").status.expect("a status").record.primary;
+        shop.ask(&parent, "INSERT INTO shop.orders (user_id, run, id) VALUES (1, 0, 0)").await;
+        plan.until("Complete").await;
+        let why = plan.says(conditions::STALLED, "Misrouted", secs(30)).await;
+        println!("misrouted: {why}");
+        assert!(why.contains("1 row(s)") && why.contains("shop.orders") && why.contains(&parent), "{why}");
+        eventually("the status has the number", secs(10), async || match plan.status().await?.shards.first().and_then(|s| s.misrouted_rows) {
+            Some(1) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+        let told = events(&ns, "to-2").await;
+        assert!(told.contains("Misrouted"), "{told}");
         // Back to Prepared: keys return without copying.
         let from = Instant::now();
         plan.until("Prepared").await;
         plan.reaches(Phase::Prepared, secs(60)).await;
         lanes.progress(200, secs(20)).await.expect("writes go on");
         let back = Instant::now();
+        shop.ask(&parent, "DELETE FROM shop.orders WHERE run = 0 AND id = 0").await;
         // Deleted: the map goes back, then what was made goes.
         plan.delete().await;
         plan.is_gone(secs(90)).await;

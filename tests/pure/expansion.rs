@@ -75,6 +75,8 @@ fn command(world: &mut World, line: &str) -> Option<usize> {
         "sighted" => world.blind = false,
         "look-again" => world.seen.preflight = None,
         "misroute" => world.misroute(shard(1), i64::from(shard(2))),
+        "ddl" => world.seen.audits.entry(shard(1)).or_default().ddl.push(words[2..].join(" ")),
+        "lost-logs" => world.seen.audits.entry(shard(1)).or_default().blind = Some(words[2..].join(" ")),
         "run" => return Some(words.get(1).map_or(PASSES, |w| w.parse().expect("passes"))),
         other => panic!("no command {other}"),
     }

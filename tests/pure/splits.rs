@@ -38,7 +38,7 @@ fn arbitrary_split(dice: &mut Dice, world: &mut World) {
         match child {
             true if record.severed.is_none() => record.follows = dice.once(2).then(|| Follows { pair: other.into(), given_back: dice.of(&[None, Some(8), Some(20)]) }),
             true => {}
-            false => record.ceded = dice.once(2).then(|| Ceded { pair: other.into(), epoch: dice.of(&[8, 8, 20]), fenced_at: now }),
+            false => record.ceded = dice.once(2).then(|| Ceded { pair: other.into(), epoch: dice.of(&[8, 8, 20]), fenced_at: now, executed: String::new() }),
         }
     }
     if dice.once(4) {

@@ -97,6 +97,8 @@ impl Runner {
     fn split(&self, plan: &Plan, parent: u32, role: SplitRole, level: Level) -> Result<Split, Surprise> {
         let (_, mut valid) = self.valid()?;
         let half = plan.to_shards / 2;
+        // That of the map with the new shards, announced or about to be.
+        let map_epoch = valid.epoch + i64::from(valid.shards <= half);
         if valid.shards > half {
             valid.shards = half;
             valid.ranges = manifests::map::join(&valid.ranges, half);
@@ -109,6 +111,7 @@ impl Runner {
             until: until(level),
             standbys: plan.standbys,
             split_at: plan.chosen.get(&parent).copied(),
+            map_epoch: Some(map_epoch),
             keys: split_keys(manifests::map::keys(&valid, parent)),
         })
     }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
-use super::purge;
+use super::{audit, purge};
 use super::work::{Desk, Errand};
 use crate::api::cluster::{Strategy, TableClass};
 use crate::api::expansion::{Finding, Severity, Standbys};
@@ -21,7 +20,6 @@ use crate::manifests::map;
 use crate::mysql::schema;
 use crate::mysql::session::{Credentials, Endpoint, Session};
 use crate::pair::settings::Durability;
-use crate::pair::split::LinkState;
 use crate::routing::Keys;
 
 /// A connection, or a look at the API server.
@@ -38,32 +36,16 @@ pub(super) async fn run(desk: Desk, work: Work, errand: Errand) {
             desk.tell(|found| found.preflight = Some((Instant::now(), errand.generation, result)));
         }
         Work::Audit(shard) => {
-            let result = audit(&desk, shard, &errand);
-            desk.tell(|found| {
-                let all = found.audits.entry(shard).or_default();
-                all.error = result.as_ref().err().cloned();
-                all.until = result.ok().or(all.until);
-            });
+            if let Err(error) = audit::run(&desk, shard, &errand).await {
+                tracing::info!(plan = errand.plan, shard, error, "audit");
+                desk.tell(|found| found.audits.entry(shard).or_default().error = Some(error));
+            }
         }
         Work::Purge(shard) => {
             let error = purge::run(&desk, shard, &errand).await.err();
             desk.tell(|found| found.purges.entry(shard).or_default().error = error);
         }
     }
-}
-
-/// Does the link carry and apply everything, both ways? A row that collides with another stops an applier.
-fn audit(desk: &Desk, shard: u32, errand: &Errand) -> Result<Timestamp, String> {
-    let now = Timestamp::now();
-    for number in [shard, shard + errand.to_shards / 2] {
-        let pair = desk.pair(number)?;
-        let split = pair.status.as_ref().and_then(|s| s.split.clone()).unwrap_or_default();
-        // A link that a failover broke carries nothing any more, and is no sign of misrouted rows.
-        if !matches!(split.link, LinkState::Standing | LinkState::Broken | LinkState::Gone) {
-            return Err(format!("{}: its channel to {} is {:?}: {}", pair.name_any(), pair.spec.split.map(|s| s.other).unwrap_or_default(), split.link, split.message));
-        }
-    }
-    Ok(now)
 }
 
 async fn preflight(desk: &Desk, errand: &Errand) -> Result<Preflight, String> {

@@ -5,6 +5,7 @@
 //! is its own runner's. Looking at schemas, reading binary logs and purging run beside it (`work`), and end with it.
 
 mod act;
+mod audit;
 mod jobs;
 mod observe;
 mod purge;

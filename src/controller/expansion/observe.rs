@@ -58,6 +58,9 @@ impl Runner {
             seen.pairs.insert(pair.spec.shard as u32, facts);
         }
         self.work.results(&mut seen, self.plan.metadata.generation);
+        // What was found of an earlier flip is over.
+        let ceded = |shard: &u32| pairs.get(shard).and_then(|p| Some(p.status.as_ref()?.record.ceded.as_ref()?.epoch));
+        seen.audits.retain(|shard, audit| audit.ceded == 0 || Some(audit.ceded) == ceded(shard));
         Some((plan, seen))
     }
 

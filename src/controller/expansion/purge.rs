@@ -46,7 +46,7 @@ pub(super) async fn run(desk: &Desk, shard: u32, errand: &Errand) -> Result<(), 
 }
 
 /// The guard that both sides have.
-fn guard(desk: &Desk, shard: u32) -> Result<Guard, String> {
+pub(super) fn guard(desk: &Desk, shard: u32) -> Result<Guard, String> {
     let (cluster, pair) = (desk.cluster()?, desk.pair(shard)?);
     let split = pair.spec.split.as_ref().ok_or(format!("nothing is asked of {}", pair.name_any()))?;
     guard_of(&cluster.sharding, split)

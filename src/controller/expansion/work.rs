@@ -13,13 +13,16 @@ use crate::api::expansion::Standbys;
 use crate::controller::pair::Context;
 use crate::expansion::facts::{Audit, Observation, Preflight, Purge};
 use crate::expansion::step;
+use crate::mysql::gtid::GtidSet;
 
 /// A preflight older than this is done again before anything is made.
 const FRESH: Duration = Duration::from_secs(60);
 /// One that refused sooner: what was in the way may have been repaired.
 const REFUSED: Duration = Duration::from_secs(15);
-/// A job that failed is begun again after this.
+/// A job that ended is begun again after this.
 const AGAIN: Duration = Duration::from_secs(3);
+/// An audit also after so many times what the last one took: it reads a whole binary log.
+const LEISURE: u32 = 10;
 
 /// What jobs need to know of the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,11 +36,23 @@ pub(super) struct Errand {
     pub(super) generation: Option<i64>,
 }
 
+/// How far the audit of a shard has looked.
+#[derive(Clone, Default)]
+pub(super) struct Looked {
+    /// Since this flip.
+    pub(super) ceded: i64,
+    /// By side.
+    pub(super) until: BTreeMap<u32, GtidSet>,
+    /// How long the last look took.
+    pub(super) took: Duration,
+}
+
 /// What jobs have found.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) preflight: Option<(Instant, Option<i64>, Result<Preflight, String>)>,
     pub(super) audits: BTreeMap<u32, Audit>,
+    pub(super) looked: BTreeMap<u32, Looked>,
     pub(super) purges: BTreeMap<u32, Purge>,
 }
 
@@ -85,7 +100,11 @@ impl Work {
             keep
         });
         for work in wanted {
-            let resting = self.running.get(work).is_some_and(|(task, begun)| !task.is_finished() || begun.elapsed() < AGAIN);
+            let again = match work {
+                step::Work::Audit(shard) => self.desk.ask(|found| found.looked.get(shard).map_or(AGAIN, |l| AGAIN.max(l.took * LEISURE))),
+                step::Work::Preflight | step::Work::Purge(_) => AGAIN,
+            };
+            let resting = self.running.get(work).is_some_and(|(task, begun)| !task.is_finished() || begun.elapsed() < again);
             if !resting {
                 let task = tokio::spawn(jobs::run(self.desk.clone(), *work, errand.clone()));
                 self.running.insert(*work, (task, Instant::now()));

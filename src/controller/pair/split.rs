@@ -68,6 +68,7 @@ impl Runner {
             other: split.other,
             until: split.until,
             standbys: split.standbys,
+            map_epoch: split.map_epoch.unwrap_or_default(),
             guard: made.map(|g| GuardWanted { hash: g.hash(), stays: g.stays, moves: g.moves }),
         })
     }
@@ -216,11 +217,11 @@ impl Runner {
         if let Some(ceded) = &mut record.ceded {
             ceded.fenced_at = MicroTime(Timestamp::now());
         }
-        let epoch = record.epoch;
-        if let Err(why) = self.fence(primary, to, classes.0, epoch).await {
+        let map_epoch = self.pair.spec.split.as_ref().and_then(|s| s.map_epoch).unwrap_or_default();
+        if let Err(why) = self.fence(primary, to, (classes.0, map_epoch), &mut record).await {
             let both = BTreeSet::from([classes.0, classes.1]);
             let undone = match self.at(primary).await {
-                Ok(session) => guard::set_owned(session, &both, epoch - 1).await.map_err(surprise("Cede")),
+                Ok(session) => guard::set_owned(session, &both, map_epoch).await.map_err(surprise("Cede")),
                 Err(surprise) => Err(surprise),
             };
             tracing::info!(pair = %self.pair.name_any(), %why, undone = undone.is_ok(), "flip undone");
@@ -230,23 +231,34 @@ impl Runner {
     }
 
     /// Refuse the moving keys; then all that passed before is on the child's members.
-    async fn fence(&mut self, primary: &str, (to, acker): (&str, Option<&str>), moves: u32, epoch: i64) -> Result<(), Surprise> {
+    async fn fence(&mut self, primary: &str, (to, acker): (&str, Option<&str>), (moves, map_epoch): (u32, i64), record: &mut Record) -> Result<(), Surprise> {
         let named = surprise("Cede");
         let row = heartbeat_row(&self.pair);
+        let begun = Instant::now();
         let session = self.at(primary).await?;
-        guard::fence(session, moves, epoch, BUDGET).await.map_err(&named)?;
+        guard::fence(session, moves, map_epoch, BUDGET).await.map_err(&named)?;
+        let fenced = begun.elapsed();
         // A transaction frees its locks a moment before it shows in gtid_executed; one that is logged after it shows after it.
-        match heartbeat::beat(session, row, epoch - 1, BUDGET).await {
+        match heartbeat::beat(session, row, record.epoch - 1, BUDGET).await {
             Outcome::Written => {}
             other => return Err(Surprise::new("Cede", format!("{primary}: {other:?}"))),
         }
-        let last = facts::read(session, QUICK).await.map_err(&named)?.executed;
-        let begun = Instant::now();
-        self.other_has("Cede", to, &last, true, begun).await?;
-        match acker {
-            Some(acker) => self.other_has("Cede", acker, &last, false, begun).await,
-            None => Ok(()),
+        let beaten = begun.elapsed();
+        let last = replication::state(session, QUICK).await.map_err(&named)?.executed;
+        if let Some(ceded) = &mut record.ceded {
+            ceded.executed = format!("{last:#}");
         }
+        let waiting = Instant::now();
+        let (there, with_acker) = tokio::join!(self.other_has("Cede", to, &last, true, waiting), async {
+            match acker {
+                Some(acker) => self.other_has("Cede", acker, &last, false, waiting).await,
+                None => Ok(()),
+            }
+        });
+        there.and(with_acker)?;
+        let ms = |d: Duration| d.as_millis() as u64;
+        tracing::info!(pair = %self.pair.name_any(), fence_ms = ms(fenced), beat_ms = ms(beaten - fenced), all_ms = ms(begun.elapsed()), "fenced");
+        Ok(())
     }
 
     /// Waits until a member of the other side has all of this: executed, or at least received.

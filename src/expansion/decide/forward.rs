@@ -94,19 +94,27 @@ pub(super) fn dissolve(v: &View) -> Option<Said> {
     Some(Said::go(Reason::Dissolving, "links between old and new pairs are taken away: there is no way back from here", steps))
 }
 
-/// Rows on the wrong side stop everything but the way back.
+/// What the audit found stops everything but the way back.
 pub(super) fn misrouted(v: &View) -> Option<Said> {
     if v.past() {
         return None;
     }
+    let again = "lower spec.until to Prepared (both sides hold the rows) and raise it again";
     v.plan.parents().filter(|s| v.is_flipped(*s)).find_map(|s| {
-        let audit = v.seen.audits.get(&s).filter(|a| a.misrouted > 0)?;
-        let example = audit.example.as_ref().map(|e| format!(", such as {e}")).unwrap_or_default();
-        let message = format!(
-            "shard {s}: {} row(s) were written on the wrong side since the flip{example}: find the account that the guards exempt, then lower spec.until to Prepared (both sides hold them) and raise it again",
-            audit.misrouted
-        );
-        Some(Said::wait(Reason::Misrouted, message))
+        let audit = v.seen.audits.get(&s)?;
+        if audit.misrouted > 0 {
+            let example = audit.example.as_ref().map(|e| format!(", such as {e}")).unwrap_or_default();
+            let rows = audit.misrouted;
+            let message = format!("shard {s}: {rows} row(s) were written on the wrong side since the flip{example}: find the account that the guards exempt, then {again}");
+            return Some(Said::wait(Reason::Misrouted, message));
+        }
+        if let Some(first) = audit.ddl.first() {
+            let more = if audit.ddl.len() > 1 { format!(" (and {} more)", audit.ddl.len() - 1) } else { String::new() };
+            let message = format!("shard {s}: tables were changed since the flip: {first}{more}: find the account that may do so, compare the table on both sides, then {again}");
+            return Some(Said::wait(Reason::SchemaChanged, message));
+        }
+        let blind = audit.blind.as_ref()?;
+        Some(Said::wait(Reason::AuditBlind, format!("shard {s}: {blind}: nobody can tell that no row was misrouted; keep binary logs for longer than the reverse window, then {again}")))
     })
 }
 

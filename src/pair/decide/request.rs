@@ -129,7 +129,7 @@ fn ready(view: &View) -> Result<(), String> {
     if facts.lag_seconds.is_some_and(|s| s > SWITCHOVER_LAG_SECONDS) {
         return Err(format!("{name} is {} s behind", facts.lag_seconds.unwrap_or(0)));
     }
-    if !standby::errant(view, facts, primary).is_empty() {
+    if !standby::written_here(view, facts, primary).is_empty() {
         return Err(format!("{name} holds transactions that the primary never had"));
     }
     Ok(())

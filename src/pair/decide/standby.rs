@@ -4,7 +4,7 @@
 //! executed at a moment when commits already waited (invariant 2).
 
 use super::failover::{boot_of, booted_since};
-use super::{HUNG_MS, View, known, returning, split};
+use super::{HUNG_MS, View, known, open, returning, split};
 use crate::mysql::gtid::GtidSet;
 use crate::pair::facts::{Contact, Facts, Member, ReceiverState};
 use crate::pair::record::{Mode, Rebuild, RebuildPhase, Record};
@@ -175,10 +175,16 @@ pub(super) fn replace(view: &View, old: &str, why: String) -> Decision {
     record.rebuild = Some(Rebuild { member: new.clone(), phase: RebuildPhase::Marking, reason: Reason::Replacing.as_str().to_owned() });
     let members = vec![record.primary.clone(), new.clone()];
     let steps = vec![Step::WriteRecord(Box::new(record)), Step::SetMembers { members }];
-    Decision::act(steps, Reason::Replacing, format!("{why}: {new} takes its place; the volume of {old} is kept"))
+    let kept = if old.is_empty() { format!("{new} is made") } else { format!("{new} takes its place; the volume of {old} is kept") };
+    Decision::act(steps, Reason::Replacing, format!("{why}: {kept}"))
 }
 
 fn no_standby(view: &View) -> Option<Decision> {
+    // Its standby was given to a new shard (`standbys: After`), and the plan was taken back.
+    let given = view.record.standby.is_none() && view.settings.members == [view.record.primary.clone()];
+    if given && view.split().is_none() && view.record.follows.is_none() && view.primary_answer().is_some_and(open) {
+        return Some(replace(view, "", "its standby was given away".to_owned()));
+    }
     let message = match &view.record.standby {
         Some(name) => format!("{name} isn't among the pair's members"),
         None => "the pair has no standby".to_owned(),
@@ -310,8 +316,17 @@ pub(super) fn errant(view: &View, standby: &Facts, primary: &Facts) -> GtidSet {
     standby.executed.subtract(&known).without_source(&primary.server_uuid)
 }
 
+/// The same without what comes over the link of a split: the standby's answer may be younger than the primary's, and only a pair's
+/// own commits are known not to be errant then. What a deposed primary of the other side sent is the link's matter.
+pub(super) fn written_here(view: &View, standby: &Facts, primary: &Facts) -> GtidSet {
+    let all = errant(view, standby, primary);
+    let Some(other) = view.other().filter(|_| view.record.follows.is_none()) else { return all };
+    let theirs = other.record.members.iter().filter(|m| !m.server_uuid.is_empty());
+    theirs.fold(all, |rest, member| rest.without_source(&member.server_uuid))
+}
+
 fn somebody_wrote(view: &View, name: &str, facts: &Facts, primary: &Facts) -> Option<Decision> {
-    let errant = errant(view, facts, primary);
+    let errant = written_here(view, facts, primary);
     if !errant.is_empty() && view.record.follows.is_some() {
         let record = rebuild(view, name, Reason::TailFound);
         let message = format!("{name} holds {errant:#}, which the parent never had: it owns nothing, it is cloned again");

@@ -33,7 +33,7 @@ pub struct Side {
 
 fn wanted(name: &str, other: &str, role: SplitRole, until: SplitUntil, standbys: Standbys) -> SplitWanted {
     let guard = Ok(GuardWanted { hash: "g".into(), stays: STAYS, moves: MOVES });
-    SplitWanted { name: name.into(), role, other: other.into(), until, standbys, guard }
+    SplitWanted { name: name.into(), role, other: other.into(), until, standbys, map_epoch: 2, guard }
 }
 
 impl World {

@@ -195,7 +195,7 @@ fn cede(view: &View) -> Option<Decision> {
     let mut record = view.next_record();
     record.flip = None;
     record.linked = Some(Linked { pair: other.name.clone() });
-    record.ceded = Some(Ceded { pair: other.name.clone(), epoch: record.epoch, fenced_at: MicroTime(view.now) });
+    record.ceded = Some(Ceded { pair: other.name.clone(), epoch: record.epoch, fenced_at: MicroTime(view.now), executed: String::new() });
     let step = Step::Cede {
         primary: view.record.primary.clone(),
         to: other.record.primary.clone(),

@@ -261,14 +261,17 @@ pub(super) fn release(view: &View) -> Option<Decision> {
     Some(Decision::act(steps, Reason::ReleasingStandby, format!("{name} becomes {}: there is no standby until the flip", split.other)))
 }
 
-/// `standbys: After`: when the flip is done, each side gets a new standby; the child first, so that no name is taken twice.
+/// `standbys: After`: when the flip is done, each side gets a new standby; the child first, so that no name is taken twice. When the keys
+/// came back before that, the parent gets one: what it gave away stays with the child.
 pub(super) fn refill(view: &View) -> Option<Decision> {
-    let split = view.split().filter(|s| s.standbys == Standbys::After && s.until >= SplitUntil::Flipped)?;
-    let other = view.other()?;
-    let flipped = view.record.ceded.is_some() || split.role == SplitRole::Child && view.record.follows.is_none();
-    let turn = split.role == SplitRole::Child || other.record.standby.is_some();
-    if view.record.standby.is_some() || !flipped || !turn || !view.primary_answer().is_some_and(open) {
+    let split = view.split().filter(|s| s.standbys == Standbys::After)?;
+    let (other, child) = (view.other()?, split.role == SplitRole::Child);
+    let flipped = split.until >= SplitUntil::Flipped && (view.record.ceded.is_some() || child && view.record.follows.is_none());
+    let back = !child && view.record.ceded.is_none() && other.record.follows.as_ref().is_some_and(|f| f.given_back.is_some());
+    let turn = child || back || other.record.standby.is_some();
+    if view.record.standby.is_some() || !(flipped || back) || !turn || !view.primary_answer().is_some_and(open) {
         return None;
     }
-    Some(standby::replace(view, "", "there is no standby since the flip".to_owned()))
+    let why = if back { "its standby was given away, and the keys came back" } else { "there is no standby since the flip" };
+    Some(standby::replace(view, "", why.to_owned()))
 }

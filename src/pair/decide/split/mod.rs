@@ -145,7 +145,7 @@ fn guard(view: &View, record: &Record, member: &str) -> Option<Step> {
     let there = view.answer(member).and_then(|f| f.guard.as_ref());
     let left = record.ceded.is_some() && there.is_some_and(|g| g.ddl_revoked && g.old_sessions != Some(0));
     let (ddl, unsharded) = (!closed(record) && !left, !refuses_unsharded(record, split));
-    Some(Step::Guard { member: member.to_owned(), owned: owned(record, split, wanted), epoch: record.epoch, ddl, unsharded })
+    Some(Step::Guard { member: member.to_owned(), owned: owned(record, split, wanted), epoch: split.map_epoch, ddl, unsharded })
 }
 
 /// Is the guard on this member what the record asks for?
