@@ -52,6 +52,8 @@ reasons! {
     Complete,
     /// Asked for no more than this: `until` is reached.
     Approval,
+    /// Clients of the routing service still use a map without the new shards.
+    AwaitingClients,
     /// There is no such ShardCluster.
     NoCluster,
     /// Its spec can't be carried out.

@@ -27,8 +27,9 @@ use super::runners::Runners;
 use super::stores::{Stores, version};
 use crate::api::ShardPair;
 use crate::api::cluster::ShardCluster;
-use crate::api::expansion::{ExpansionPlan, ExpansionPlanStatus};
+use crate::api::expansion::{ExpansionPlan, ExpansionPlanStatus, Phase};
 use crate::expansion::decide::decide;
+use crate::expansion::facts::{Clients, Level, Observation, Plan};
 use crate::expansion::step::Reason;
 
 /// After steps: until the watch has brought what was written.
@@ -93,10 +94,11 @@ impl Runner {
     async fn pass(&mut self) -> Duration {
         self.newest();
         self.ctx.metrics.expansion(&self.plan);
-        let Some((plan, seen)) = self.observe() else {
+        let Some((plan, mut seen)) = self.observe() else {
             self.work.want(&[], &Default::default());
             return Duration::from_secs(2);
         };
+        seen.clients = self.clients(&plan, &seen).await;
         let now = Timestamp::now();
         let mut decision = decide(&plan, &seen, now);
         self.work.want(&decision.work, &self.errand(&plan));
@@ -111,6 +113,19 @@ impl Runner {
             (false, 0) => Duration::from_millis(decision.again_ms),
             (false, _) => SETTLE,
         }
+    }
+
+    /// Asked from the new map on until the first flip, as long as they are waited for.
+    async fn clients(&self, plan: &Plan, seen: &Observation) -> Option<Clients> {
+        let replicas = self.ctx.route_replicas.as_deref()?;
+        let announced = seen.cluster.as_ref().is_some_and(|c| c.shards == plan.to_shards);
+        let waiting = plan.announced_at.is_some_and(|at| Timestamp::now().as_millisecond() - at.as_millisecond() < plan.clients_ms);
+        let asked = seen.pairs.values().any(|p| p.asked.as_ref().is_some_and(|a| a.plan == plan.name && a.until >= Level::Flipped));
+        if !announced || !waiting || asked || plan.until < Phase::Flipped {
+            return None;
+        }
+        let epoch = self.cluster()?.status?.epoch?;
+        Some(super::clients::ask(replicas, &self.namespace, &self.plan.spec.cluster_ref.name, epoch).await)
     }
 
     /// The newer of what the watch brought and what was written last.

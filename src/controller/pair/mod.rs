@@ -60,6 +60,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// This process, in the claim.
     pub identity: String,
+    /// host:port of all replicas of the routing service, if there is one.
+    pub route_replicas: Option<String>,
 }
 
 /// A fresh look at a member, in a pass that follows another at once, takes at most this.
