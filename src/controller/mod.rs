@@ -11,6 +11,7 @@ pub mod members;
 pub mod measure;
 pub mod metrics;
 pub mod operator;
+pub mod page;
 pub mod pair;
 pub mod prober;
 mod runners;

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::leader::{self, Leadership};
 use super::metrics::Metrics;
 use super::runners::Runners;
-use super::{cluster, expansion, pair, stores};
+use super::{cluster, expansion, page, pair, stores};
 
 /// A call of the fast client: no retries, short deadlines.
 const FAST: Duration = Duration::from_millis(1_500);
@@ -34,6 +34,9 @@ pub struct Options {
     /// Where /livez, /readyz and /metrics are served.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub listen: std::net::SocketAddr,
+    /// Serve the live page there: on the loopback, for a forwarded port. Absent: no page.
+    #[arg(long)]
+    pub page_listen: Option<std::net::SocketAddr>,
     /// This process, in the Lease.
     #[arg(long, env = "POD_NAME", default_value = "local")]
     pub identity: String,
@@ -63,6 +66,9 @@ pub async fn run(options: Options) -> Result<(), Failed> {
     tasks.spawn(serve(options.listen, metrics.clone(), is_ready));
     let stores = stores::start(&client, options.watch_namespace.as_deref(), &mut tasks).await;
     ready.send_replace(true);
+    if let Some(listen) = options.page_listen {
+        tasks.spawn(page::serve(listen, options.identity.clone(), stores.clone(), leadership.clone()));
+    }
     let (leading, leads) = watch::channel(false);
     let lease = leader::run(fast.clone(), options.namespace.clone(), options.lease_name.clone(), options.identity.clone(), leadership.clone(), stopping.clone());
     let lease = tokio::spawn(lease);

@@ -115,6 +115,31 @@ impl Reason {
         )
     }
 
+    /// What a person may do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Complete => "Nothing.",
+            Self::Approval => "`kubectl shardpair approve PLAN` goes on; `kubectl shardpair rollback PLAN` undoes it, until it is dissolved.",
+            Self::NoCluster => "Correct `spec.clusterRef` by a new plan, or create the cluster: a plan works in its own namespace only.",
+            Self::ClusterInvalid => "Mend the ShardCluster as its own condition Stalled says.",
+            Self::ClusterDeleted => "Nothing: the plan ends with the cluster.",
+            Self::NotDouble => "Delete the plan; make one to exactly twice the shards: `kubectl shardpair expand CLUSTER`.",
+            Self::NotPossible => "The message says which setting of the cluster forbids it.",
+            Self::Paused => "`kubectl shardpair resume CLUSTER` when you are done.",
+            Self::AnotherPlan => "Wait for the plan that is named, or delete one of the two.",
+            Self::Degraded => "`kubectl shardpair status` shows the pair: it goes on when every pair is in Sync and at rest.",
+            Self::Refused => "Do what each finding says (`kubectl shardpair expand CLUSTER`): the preflight looks again by itself.",
+            Self::Misrouted => "An account that the guards exempt has written on the wrong side: find it by the row that is named. `kubectl shardpair rollback PLAN` goes back.",
+            Self::TooLate => "Raise `until` again: links are gone, so there is no way back; the plan can only be completed.",
+            Self::PairStuck => "`kubectl shardpair explain PAIR` of the pair that is named.",
+            Self::SchemaChanged => "The message names the statement. `kubectl shardpair rollback PLAN` goes back; then plan anew.",
+            Self::AuditBlind => "`kubectl shardpair rollback PLAN` goes back. Keep binary logs for longer than the reverse window, then plan anew.",
+            Self::ReverseWindow => "Nothing: it ends after `spec.reverseWindow`. Until then `kubectl shardpair rollback PLAN` costs nothing.",
+            Self::Auditing => "Nothing: it is tried again. If it lasts, look at the free disk of the members and at `binlog_expire_logs_seconds`.",
+            Self::Preflight | Self::Preparing | Self::Announcing | Self::Flipping | Self::Dissolving | Self::Purging | Self::CleaningUp | Self::RollingBack | Self::Grace => "Nothing: it is under way.",
+        }
+    }
+
     /// Does it stand still, waiting to be told or for others?
     pub fn rests(self) -> bool {
         self.needs_a_person() || matches!(self, Self::Complete | Self::Approval | Self::Paused | Self::AnotherPlan | Self::ClusterDeleted)

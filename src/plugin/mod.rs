@@ -7,6 +7,7 @@
 pub mod approve;
 pub mod cli;
 pub mod completion;
+pub mod dashboard;
 pub mod events;
 pub mod expand;
 pub mod explain;
@@ -109,6 +110,8 @@ enum Verb {
     Route(route::Route),
     /// A MySQL shell on the primary of a pair.
     Mysql(mysql::Mysql),
+    /// The live page of the operator, on a local port.
+    Dashboard(dashboard::Dashboard),
     /// What happened, in order.
     Events(events::Events),
     /// A support bundle without secrets.
@@ -162,6 +165,7 @@ async fn run(args: &Args) -> Result<(), Trouble> {
         Verb::Resume(args) => pause::resume(&cli, args).await,
         Verb::Route(args) => route::run(&cli, args).await,
         Verb::Mysql(args) => mysql::run(&cli, args).await,
+        Verb::Dashboard(args) => dashboard::run(&cli, args).await,
         Verb::Events(args) => events::run(&cli, args).await,
         Verb::Report(args) => report::run(&cli, args).await,
         Verb::Completion(_) => Ok(()),

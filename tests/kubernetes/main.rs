@@ -4,6 +4,9 @@
 //! and run with SHARDPAIR_TESTS=all.
 
 mod bad_input;
+#[allow(dead_code, reason = "made for tests/page")]
+#[path = "../page/browser.rs"]
+mod browser;
 mod changes;
 mod chart;
 mod expansion;
@@ -12,6 +15,7 @@ mod lifecycle;
 mod metrics;
 mod nodes;
 mod operator;
+mod page;
 mod plugin;
 mod provisioning;
 mod standby;

@@ -94,7 +94,6 @@ async fn targets(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass since its last change: SHARDPAIR_TESTS=all"]
 async fn prometheus_finds_what_is_documented_and_what_the_dashboard_asks_for() {
     with_temp_ns("metrics", async |client, ns| {
         let shop = Shop::one_shard(&client, &ns).await;

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 use shardpair::api::events;
 use shardpair::controller::metrics::series::{self, Kind};
+use shardpair::expansion::step::Reason as PlanReason;
 use shardpair::pair::guide::{Class, event, guide};
 use shardpair::pair::step::Reason;
 
@@ -77,6 +78,11 @@ fn the_table_of_events_and_conditions_is_the_codes_own() {
         let _ = writeln!(text, "| {} | {} | {} | {todo} |", r.as_str(), class.as_str(), r.meaning());
     }
     let _ = writeln!(text, "| PrimaryOpen | rest | Of Available: the primary accepts writes. | Nothing. |\n| Settling | work | The last change is being taken in. | Nothing. |");
+    text += "\n## Reasons of an expansion\nOf an ExpansionPlan's conditions Progressing and Stalled (for a person: nothing goes on without one).\n\n| reason | waits | means | what to do |\n|---|---|---|---|\n";
+    for r in PlanReason::ALL {
+        let waits = if r.needs_a_person() { "for a person" } else if r.rests() { "stands still" } else { "" };
+        let _ = writeln!(text, "| {} | {waits} | {} | {} |", r.as_str(), r.meaning(), r.remedy());
+    }
     text += "\n## Events\n| event | of | means | what to do |\n|---|---|---|---|\n";
     for (name, meaning) in events::ALL.iter().zip(events::MEANINGS) {
         let (of, meaning) = meaning.trim().split_once(": ").unwrap_or_else(|| panic!("{name}: {meaning} doesn't say whose it is"));

@@ -12,6 +12,7 @@ mod manifests;
 mod purity;
 mod cluster_plan;
 mod chart;
+mod page;
 mod plugin;
 mod routing;
 mod preflight;

@@ -12,7 +12,7 @@ use shardpair::plugin::Args;
 fn the_command_line_is_consistent() {
     Args::command().debug_assert();
     let verbs: Vec<String> = Args::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    for verb in ["status", "explain", "switchover", "promote", "expand", "approve", "rollback", "pause", "resume", "route", "mysql", "events", "report", "completion"] {
+    for verb in ["status", "explain", "switchover", "promote", "expand", "approve", "rollback", "pause", "resume", "route", "mysql", "dashboard", "events", "report", "completion"] {
         assert!(verbs.iter().any(|v| v == verb), "{verb} is missing");
     }
     for command in Args::command().get_subcommands() {
