@@ -120,6 +120,7 @@ impl Reason {
         match self {
             Self::Complete => "Nothing.",
             Self::Approval => "`kubectl shardpair approve PLAN` goes on; `kubectl shardpair rollback PLAN` undoes it, until it is dissolved.",
+            Self::AwaitingClients => "Nothing: keys move when the clients that are named have the new map, or after `spec.waitForClients`, which may be changed.",
             Self::NoCluster => "Correct `spec.clusterRef` by a new plan, or create the cluster: a plan works in its own namespace only.",
             Self::ClusterInvalid => "Mend the ShardCluster as its own condition Stalled says.",
             Self::ClusterDeleted => "Nothing: the plan ends with the cluster.",

@@ -62,7 +62,8 @@ impl Runner {
         };
         let pod = to.as_ref().and_then(|to| Stores::get(&stores.pods, &self.namespace, &names::pod(to)));
         let to = to.as_deref().zip(pod.as_deref()).filter(|(_, pod)| pod.status.as_ref().is_some_and(|s| s.pod_ip.is_some()));
-        let same = there.is_some() && leads.as_deref() == to.map(|(member, _)| member) && at == to.and_then(|(_, pod)| pod.status.as_ref()?.pod_ip.as_ref());
+        // No slice yet is as good as an empty one, which could never take an address of the other family.
+        let same = (there.is_some() || to.is_none()) && leads.as_deref() == to.map(|(member, _)| member) && at == to.and_then(|(_, pod)| pod.status.as_ref()?.pod_ip.as_ref());
         // A move comes first (invariant 10). Until it is over the slice leads to a member that is the pair's in any case.
         if same || moving(record, seen) || self.settings.paused || !self.ctx.leadership.holds() {
             return;
