@@ -196,7 +196,10 @@ async fn connect(session: &mut Session, source: &Source, replication: &Credentia
         let sql = format!("SET GLOBAL rpl_semi_sync_replica_enabled={}", u8::from(as_acker));
         session.exec(&sql, deadline).await?;
     }
-    if seen.source.as_ref() != Some(source) {
+    // A relay log that is applied is begun anew: after a power cut its file may be missing, and an applier that is sent there
+    // "runs", without an error, and applies nothing any more (tests/mysql/relay_log.rs).
+    let stopped = seen.receiver == ReceiverState::Off && !seen.applier_running && seen.undrained().is_empty();
+    if seen.source.as_ref() != Some(source) || stopped {
         change_source(session, source, deadline).await?;
     }
     start_receiver(session, replication, deadline).await?;
@@ -234,11 +237,7 @@ pub async fn stop_drained(session: &mut Session, deadline: Duration) -> Result<(
 /// Forgets the channel, after the drain; idempotent.
 pub async fn detach(session: &mut Session, deadline: Duration) -> Result<(), Error> {
     stop_drained(session, deadline).await?;
-    session.exec("RESET REPLICA ALL", deadline).await?;
-    match state(session, deadline).await?.source {
-        None => Ok(()),
-        Some(source) => Err(not_seen(session, "detaching", format!("source {source:?}"))),
-    }
+    reset(session, deadline).await
 }
 
 /// Forgets the channel, as [`detach`] does, but waits for the applier first. Without `drain` also what was received and
@@ -254,6 +253,22 @@ pub async fn forget(session: &mut Session, drain: bool, timeout: Duration, deadl
         return detach(session, deadline).await;
     }
     stop_applier(session, deadline).await?;
+    reset(session, deadline).await
+}
+
+/// Forgets the channel with what was received and isn't applied, if that is no more than `left`: the caller knows that the
+/// primary holds it, and that nobody may promote this member as it is.
+pub async fn drop_relay_log(session: &mut Session, left: &GtidSet, deadline: Duration) -> Result<(), Error> {
+    stop_receiver(session, deadline).await?;
+    stop_applier(session, deadline).await?;
+    let missing = state(session, deadline).await?.undrained().subtract(left);
+    if !missing.is_empty() {
+        return Err(Error::NotDrained { member: session.member().to_owned(), missing });
+    }
+    reset(session, deadline).await
+}
+
+async fn reset(session: &mut Session, deadline: Duration) -> Result<(), Error> {
     session.exec("RESET REPLICA ALL", deadline).await?;
     match state(session, deadline).await?.source {
         None => Ok(()),

@@ -5,6 +5,7 @@
 //! the wait for an acknowledgement stays there (seen) and can run nothing any more: it counts as ended. Bounded loops.
 //! SHOW PROCESSLIST is used because it works with performance_schema=OFF and behind a waiting account statement.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::error::Error;
@@ -93,9 +94,15 @@ pub async fn end_session(session: &mut Session, id: u32, deadline: Duration) -> 
     end(session, "ending a session", move |row| id_of(row) == id, deadline).await
 }
 
+/// Ends these sessions, and sees them gone.
+pub async fn end_sessions(session: &mut Session, ids: &BTreeSet<u32>, deadline: Duration) -> Result<usize, Error> {
+    let ids = ids.clone();
+    end(session, "ending sessions", move |row| ids.contains(&id_of(row)), deadline).await
+}
+
 async fn end(session: &mut Session, doing: &str, ends: impl Fn(&Row) -> bool, timeout: Duration) -> Result<usize, Error> {
     let begun = Instant::now();
-    let mut ended = std::collections::BTreeSet::new();
+    let mut ended = BTreeSet::new();
     loop {
         let own = session.id();
         let mut left = Vec::new();

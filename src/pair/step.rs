@@ -32,6 +32,8 @@ pub enum Step {
     CloseStandby { member: String },
     /// Replicate from the other member; as the acker or, on the primary, as the idle reverse channel.
     Attach { member: String, source: String, acker: bool },
+    /// Forget the member's channel with what it received and hasn't applied, at most `left`: the primary holds it.
+    DropRelayLog { member: String, left: GtidSet },
     /// Point the VIP at the member: one write of the slice (invariant 10).
     PointVip { member: String },
     /// End the member's mysqld by SIGKILL: its pod is deleted, the entry script does the rest.
@@ -110,6 +112,7 @@ impl Step {
             Self::RemoveGuard { .. } => "RemoveGuard",
             Self::CloseFollower { .. } => "CloseFollower",
             Self::Detach { .. } => "Detach",
+            Self::DropRelayLog { .. } => "DropRelayLog",
             Self::Cede { .. } => "Cede",
             Self::GiveBack { .. } => "GiveBack",
         }

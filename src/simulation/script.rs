@@ -72,6 +72,7 @@ pub fn commands(step: &Step, settings: &Settings, log: &Log) -> Vec<Command> {
         }
         Step::CloseStandby { member } => sql(member, &[Verb::ReadOnly, Verb::SourceOff]),
         Step::Attach { member, source, acker } => attach(index(member), index(source), *acker),
+        Step::DropRelayLog { member, left } => sql(member, &[Verb::StopReceiver, Verb::DropRelayLog(log.set(left))]),
         Step::PointVip { member } => vec![Command::PointVip(index(member))],
         Step::KillProcess { member, pod_uid } => vec![Command::DeletePod(index(member), pod_uid.clone())],
         Step::ShutDown { member } => sql(member, &[Verb::ShutDown]),

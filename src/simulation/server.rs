@@ -39,6 +39,8 @@ pub struct Server {
     pub received: Set,
     /// Of that, what a power cut would take.
     pub unsynced: Set,
+    /// A file of the relay log is missing: the applier "runs" and applies nothing, until the relay log goes.
+    pub hole: bool,
     /// On disk: where it replicates from.
     pub source: Option<u8>,
     /// On disk: the mark of a rebuild.
@@ -89,6 +91,7 @@ impl Server {
             purged: Set::EMPTY,
             received: Set::EMPTY,
             unsynced: Set::EMPTY,
+            hole: false,
             source: None,
             marked: false,
             undone: Set::EMPTY,
@@ -152,8 +155,10 @@ impl Server {
     /// Its node lost power: what was only in the page cache is gone, and the node boots anew.
     pub fn power_cut(&mut self) {
         self.die();
-        self.received = self.received.without(self.unsynced.without(self.executed));
+        let lost = self.unsynced.without(self.executed);
+        self.received = self.received.without(lost);
         self.unsynced = Set::EMPTY;
+        self.hole |= !lost.is_empty();
         self.kernel += 1;
     }
 
@@ -168,6 +173,7 @@ impl Server {
             purged: self.purged,
             received: self.received,
             unsynced: self.unsynced,
+            hole: self.hole,
             source: self.source,
             marked: self.marked,
             undone: self.undone,
@@ -207,7 +213,7 @@ impl Server {
 
     /// Does its applier go on? With its own source side on it would wait for an acknowledgement.
     pub fn applies(&self) -> bool {
-        self.runs() && self.applier && !self.applier_error && !self.acks
+        self.runs() && self.applier && !self.applier_error && !self.acks && !self.hole
     }
 
     /// Applies all it has received: durable from then on.
@@ -239,7 +245,7 @@ impl Server {
     pub fn cloned(&mut self, donor: &Server) {
         (self.executed, self.purged, self.epoch) = (donor.executed, donor.executed, donor.epoch);
         (self.pending, self.received, self.unsynced) = (Set::EMPTY, Set::EMPTY, Set::EMPTY);
-        (self.source, self.marked) = (None, false);
+        (self.source, self.marked, self.hole) = (None, false, false);
         (self.undone, self.rewound) = (donor.undone, donor.rewound);
         self.boot();
     }

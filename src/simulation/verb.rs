@@ -27,8 +27,11 @@ pub enum Verb {
     ReadOnly,
     /// The source side off; refused while a commit waits.
     SourceOff,
-    /// Where to replicate from. Another source than before: only when drained, and the relay log goes.
+    /// Where to replicate from. Another source than before: only when drained, and the relay log goes; also that of one that is
+    /// stopped and drained.
     ChangeSource(u8),
+    /// The channel goes, and of what was received and isn't applied at most this.
+    DropRelayLog(Set),
     /// `START REPLICA IO_THREAD`
     StartReceiver,
     /// The mark of a rebuild.
@@ -79,6 +82,13 @@ impl Server {
             Verb::SourceOff if self.acks && !self.pending.is_empty() => return Err("a commit waits"),
             Verb::SourceOff => self.acks = false,
             Verb::ChangeSource(source) => return self.change_source(source),
+            Verb::DropRelayLog(left) => {
+                (self.receiver, self.applier) = (Receiver::Off, false);
+                if !left.contains(self.undrained()) {
+                    return Err("more was received than may go");
+                }
+                self.forget_channel();
+            }
             Verb::StartReceiver => {
                 if self.receiver == Receiver::Off {
                     self.receiver = Receiver::Connecting;
@@ -121,7 +131,8 @@ impl Server {
     }
 
     fn change_source(&mut self, source: u8) -> Result<Set, Refused> {
-        if self.source == Some(source) {
+        let stopped = self.receiver == Receiver::Off && !self.applier && self.undrained().is_empty();
+        if self.source == Some(source) && !stopped {
             return Ok(Set::EMPTY);
         }
         self.stop_drained()?;
@@ -131,8 +142,13 @@ impl Server {
 
     /// CHANGE with both threads stopped deletes the relay log, whatever it holds.
     pub fn drop_relay_log(&mut self, source: u8) {
-        (self.source, self.met, self.acknowledges) = (Some(source), None, false);
-        (self.received, self.unsynced) = (Set::EMPTY, Set::EMPTY);
+        self.forget_channel();
+        self.source = Some(source);
+    }
+
+    fn forget_channel(&mut self) {
+        (self.source, self.met, self.acknowledges, self.applier_error) = (None, None, false, false);
+        (self.received, self.unsynced, self.hole) = (Set::EMPTY, Set::EMPTY, false);
     }
 
     /// `rpl_semi_sync_source_enabled=OFF` answers all that waits with OK.

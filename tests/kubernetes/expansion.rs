@@ -13,7 +13,8 @@ use crate::support::plan::Plan;
 use crate::support::shop::Shop;
 use crate::support::{eventually, kubectl, secs, with_temp_ns_for};
 
-const LIMIT: Duration = secs(420);
+/// On a quiet machine it takes a good half of it.
+const LIMIT: Duration = secs(540);
 
 /// What the flip of a plan was like, from the writers' side.
 fn tell(log: &Log, what: &str, moves: impl Fn(u64) -> bool + Copy, from: Instant, to: Instant) {
@@ -64,7 +65,7 @@ async fn one_shard_becomes_two_becomes_four_under_writers_of_old_and_new_maps() 
         let mut flips = Vec::new();
         for (name, to) in [("to-2", 2), ("to-4", 4)] {
             let plan = Plan::apply(&shop, name, to, json!({"until": "Prepared"})).await;
-            plan.reaches(Phase::Prepared, secs(150)).await;
+            plan.reaches(Phase::Prepared, secs(240)).await;
             lanes.progress(100, secs(20)).await.expect("writes go on");
             let from = Instant::now();
             plan.until("Complete").await;
@@ -72,7 +73,7 @@ async fn one_shard_becomes_two_becomes_four_under_writers_of_old_and_new_maps() 
             println!("{name}: flipped {:?}, pause {:?}", status.flipped, status.pause);
             lanes.progress(200, secs(20)).await.expect("writes go on");
             flips.push((name, u64::from(to), from, Instant::now()));
-            plan.reaches(Phase::Complete, secs(120)).await;
+            plan.reaches(Phase::Complete, secs(180)).await;
             shop.ready(secs(60)).await;
             println!("{}", kubectl(&["-n", &ns, "get", "xplan,shc,shp"]).await);
         }

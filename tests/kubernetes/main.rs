@@ -19,6 +19,7 @@ mod page;
 mod plugin;
 mod provisioning;
 mod standby;
+mod strategies;
 #[allow(dead_code, reason = "the benchmark uses more of it")]
 mod support;
 mod switchover;

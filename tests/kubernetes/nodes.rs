@@ -66,7 +66,6 @@ async fn a_primary_whose_disk_is_full_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "minutes: SHARDPAIR_TESTS=all"]
 async fn a_primary_whose_node_loses_power_is_replaced_and_returns() {
     with_temp_ns("power-cut", async |client, ns| {
         let shop = Shop::one_shard(&client, &ns).await;
@@ -86,7 +85,6 @@ async fn a_primary_whose_node_loses_power_is_replaced_and_returns() {
 /// With `ack: Received` a standby whose node lost power may lack what it had acknowledged: it is not promoted until it
 /// is proven complete again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "minutes: SHARDPAIR_TESTS=all"]
 async fn a_standby_whose_node_lost_power_loses_nothing() {
     with_temp_ns("standby-power", async |client, ns| {
         let shop = Shop::with(&client, &ns, 1, json!({"failover": {"soloAfter": "60s"}})).await;

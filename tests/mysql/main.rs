@@ -7,6 +7,7 @@ mod facts;
 mod failover;
 mod guard;
 mod harness;
+mod relay_log;
 mod rewind;
 mod purge;
 mod schema;

@@ -22,7 +22,7 @@ const RIGHTS: &str = "DROP, ALTER, CREATE, INDEX, TRIGGER";
 /// All sessions of now are old ones.
 const NOTE: &str = "UPDATE shardpair.guard_state SET process=@@report_user, noted=NOW(6), old_left=NULL,
   last_old=(SELECT max(id) FROM information_schema.processlist) WHERE id=1";
-/// How long a session that was ended may take to be gone.
+/// How long sessions that were ended may take to be gone, in one round.
 const ENDING: Duration = Duration::from_millis(500);
 
 /// Takes the application account's rights to change its tables.
@@ -88,27 +88,24 @@ pub async fn retire_sessions(s: &mut Session, user: &str, grace: Duration) -> Re
     let rows = s.rows(sql, SHORT).await?;
     let number = |name: &str| rows.first().and_then(|row| row.get(name)?.parse::<u64>().ok()).unwrap_or(0);
     let (last_old, over) = (number("last_old"), u128::from(number("age_ms")) >= grace.as_millis());
-    let old = sessions::of_user(s, user, SHORT).await?.into_iter().filter(|old| old.id <= last_old).collect::<Vec<_>>();
-    if !over && old.iter().any(|old| old.idle) {
+    if !over && sessions::of_user(s, user, SHORT).await?.iter().any(|old| old.id <= last_old) {
         // A look of a moment ago, whoever's, is what would be shown.
         tokio::time::sleep(super::TRX_POLL).await;
     }
     let busy = s.rows("SELECT trx_mysql_thread_id FROM information_schema.innodb_trx", SHORT).await?;
     let busy = busy.iter().filter_map(|row| row.at(0)?.parse().ok()).collect::<BTreeSet<u64>>();
-    let mut left = 0;
-    for old in old {
-        let ended = over || old.idle && !busy.contains(&old.id);
-        let gone = ended && match sessions::end_session(s, u32::try_from(old.id).unwrap_or(0), ENDING).await {
-            Ok(_) => true,
-            Err(Error::TimedOut { .. }) => false,
-            Err(error) => return Err(error),
-        };
-        left += u32::from(!gone);
+    // Right after: who runs nothing now and had no transaction a moment ago has none.
+    let old = async |s: &mut Session| Ok::<_, Error>(sessions::of_user(s, user, SHORT).await?.into_iter().filter(|old| old.id <= last_old).collect::<Vec<_>>());
+    let ending = old(s).await?.iter().filter(|old| over || old.idle && !busy.contains(&old.id)).map(|old| old.id as u32).collect();
+    match sessions::end_sessions(s, &ending, ENDING).await {
+        Ok(_) | Err(Error::TimedOut { .. }) => {}
+        Err(error) => return Err(error),
     }
+    let left = old(s).await?.len();
     unlogged::begin(s).await?;
     let done = s.exec(&format!("UPDATE shardpair.guard_state SET old_left={left} WHERE id=1"), SHORT).await;
     unlogged::end(s, done).await?;
-    Ok(left)
+    Ok(u32::try_from(left).unwrap_or(u32::MAX))
 }
 
 /// Are they taken here?

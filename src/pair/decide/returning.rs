@@ -18,31 +18,47 @@ const REWIND_TRANSACTIONS: u64 = 20_000;
 
 /// The standby is a deposed primary.
 pub(super) fn deposed(view: &View, name: &str, member: &Member, deposed: &Deposed) -> Decision {
-    let same_process = || {
-        let step = member.pod.as_ref().filter(|p| !p.terminating).map(|p| Step::KillProcess { member: name.to_owned(), pod_uid: p.uid.clone() });
-        let message = format!("{name} is ended by SIGKILL: what waits in its process was never acknowledged");
-        match step {
-            Some(step) => Decision::act(vec![step], Reason::EndingDeposed, message),
-            None => Decision::wait(Reason::EndingDeposed, format!("{name} is being ended")),
-        }
-    };
     let Some(facts) = view.answer(name) else {
         // Hanging or cut off: the order to end it is given now and reaches it when it can.
         let silent = matches!(member.contact, Contact::Silent { for_ms } if for_ms >= view.settings.detect_after_ms);
         return match silent {
-            true => same_process(),
+            true => end(name, member),
             false => Decision::wait(Reason::AwaitingOldPrimary, format!("{name} isn't back yet")),
         };
     };
+    end_old_process(view, name, member, deposed, facts).unwrap_or_else(|| tail(view, name, facts))
+}
+
+/// Invariant 9: the process in which it was deposed is ended before anything is read from it, or asked of it.
+fn end_old_process(view: &View, name: &str, member: &Member, deposed: &Deposed, facts: &Facts) -> Option<Decision> {
     match &deposed.process {
         None => {
             let mut record = view.record.clone();
             record.deposed = Some(Deposed { process: Some(facts.process.clone()), ..deposed.clone() });
-            Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::EndingDeposed, format!("{name}: its process is taken for the deposed one"))
+            let message = format!("{name}: its process is taken for the deposed one");
+            Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::EndingDeposed, message))
         }
-        Some(process) if *process == facts.process => same_process(),
-        Some(_) => tail(view, name, facts),
+        Some(process) if *process == facts.process => Some(end(name, member)),
+        Some(_) => None,
     }
+}
+
+fn end(name: &str, member: &Member) -> Decision {
+    match member.pod.as_ref().filter(|p| !p.terminating) {
+        Some(pod) => {
+            let step = Step::KillProcess { member: name.to_owned(), pod_uid: pod.uid.clone() };
+            let message = format!("{name} is ended by SIGKILL: what waits in its process was never acknowledged");
+            Decision::act(vec![step], Reason::EndingDeposed, message)
+        }
+        None => Decision::wait(Reason::EndingDeposed, format!("{name} is being ended")),
+    }
+}
+
+/// A deposed primary is promoted on a person's word. The commits that wait in its old process would be told OK as soon as it
+/// needs no acknowledgement, and the move may still be given up: that process ends first.
+pub(super) fn before_promotion(view: &View, name: &str, facts: &Facts) -> Option<Decision> {
+    let deposed = view.record.deposed.as_ref().filter(|d| d.member == name)?;
+    end_old_process(view, name, view.seen.members.get(name)?, deposed, facts)
 }
 
 fn tail(view: &View, name: &str, facts: &Facts) -> Decision {

@@ -241,6 +241,9 @@ fn attach(view: &View, name: &str, facts: &Facts) -> Decision {
         let step = Step::CloseStandby { member: name.to_owned() };
         return Decision::act(vec![step], Reason::Attaching, format!("{name} is writable and isn't the primary: it is closed"));
     }
+    if let Some(afresh) = afresh(view, name, facts, primary) {
+        return afresh;
+    }
     if let Some(channel) = &facts.channel
         && !channel.applier_error.is_empty()
     {
@@ -272,6 +275,31 @@ fn attach(view: &View, name: &str, facts: &Facts) -> Decision {
     // One that stops with an error each time is tried at leisure.
     let next = if error.is_some() { Next::Tick } else { Next::Soon };
     Decision { next, ..Decision::act(steps, Reason::Attaching, message) }
+}
+
+/// What a power cut left of a relay log isn't taken up again: MySQL may read on across a hole, or stop at it, or wait there for
+/// ever and say that it runs. Only where nobody may promote the standby as it is (invariant 3), and the primary holds all that
+/// goes (5) and can still send it.
+fn afresh(view: &View, name: &str, facts: &Facts, primary: &Facts) -> Option<Decision> {
+    let channel = facts.channel.as_ref()?;
+    let rebooted = view.settings.ack == Ack::Received && booted_since(view, name);
+    let left = channel.received.subtract(&facts.executed);
+    let held = left.without_source(&primary.server_uuid).subtract(&primary.executed).is_empty();
+    if !(view.record.mode == Mode::Solo || rebooted) || !held || !facts.executed.contains(&primary.purged) {
+        return None;
+    }
+    let new_process = channel.receiver == ReceiverState::Off && !channel.applier_running && channel.applier_error.is_empty();
+    if !unreadable(&channel.applier_error) && (!new_process || left.is_empty()) {
+        return None;
+    }
+    let message = format!("{name} receives again what it had received and not applied: {} holds it, and a power cut may have spoilt it", view.record.primary);
+    Some(Decision::act(vec![Step::DropRelayLog { member: name.to_owned(), left }], Reason::Attaching, message))
+}
+
+/// The applier's errors that speak of the relay log and not of a transaction in it: ER_REPLICA_RELAY_LOG_READ_FAILURE, and
+/// the error log's numbers for the same (13117 seen with an empty file and with one cut in an event, 9.7).
+pub(super) fn unreadable(applier_error: &str) -> bool {
+    ["1594:", "13117:", "13121:"].iter().any(|number| applier_error.starts_with(number))
 }
 
 /// Invariant 5: a channel that leads elsewhere is changed only when all it received is applied.
@@ -363,6 +391,9 @@ fn proven(view: &View, name: &str, member: &Member, facts: &Facts) -> Option<Dec
     }
     if let Some(compare) = returning::comparing(view, name, facts) {
         return Some(compare);
+    }
+    if split::drains_its_acker(view, primary) {
+        return Some(Decision::soon(Reason::Draining, format!("{} applies what came from {name}, before its commits wait for it", view.record.primary)));
     }
     if !primary.source.enabled {
         let step = Step::RequireAcks { member: view.record.primary.clone() };

@@ -6,7 +6,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::{Verdict, View, failover, judge_primary};
+use super::{Verdict, View, failover, judge_primary, returning};
 use crate::api::names;
 use crate::mysql::gtid::GtidSet;
 use crate::pair::facts::{Channel, Facts, ReceiverState};
@@ -34,6 +34,9 @@ fn promote(view: &View, transition: &Transition) -> Decision {
     // Invariant 3, again: what was promotable when the move began may have lost its relay log since.
     if transition.kind == MoveKind::Failover && view.settings.ack == Ack::Received && failover::booted_since(view, to) {
         return give_up(view, transition, Reason::StandbyRebooted, format!("the node of {to} has rebooted: it may lack what it had received"));
+    }
+    if let Some(first) = returning::before_promotion(view, to, facts) {
+        return first;
     }
     let Some(channel) = &facts.channel else { return finish(view, transition, facts) };
     // Invariant 4: "connecting" is not stopped.

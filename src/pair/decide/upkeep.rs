@@ -87,6 +87,11 @@ fn reverse(view: &View, name: &str) -> Option<Decision> {
         return None;
     }
     if let Some(channel) = primary.channel.as_ref().filter(|c| !c.applier_error.is_empty()) {
+        let left = channel.received.subtract(&primary.executed);
+        if standby::unreadable(&channel.applier_error) && view.standby_answer().is_some_and(|s| s.executed.contains(&left)) {
+            let message = format!("{name} gives up the unreadable relay log of its reverse channel");
+            return Some(Decision::act(vec![Step::DropRelayLog { member: name.to_owned(), left }], Reason::Upkeep, message));
+        }
         let message = format!("{name} can't apply what came through the reverse channel: {}", channel.applier_error);
         return Some(Decision::wait(Reason::ApplierError, message));
     }

@@ -7,7 +7,7 @@ use kube::{Api, Client, ResourceExt};
 use shardpair::api::cluster::ShardCluster;
 use tokio::sync::OnceCell;
 
-use super::{eventually, kubectl, run, secs};
+use super::{eventually, kubectl, secs, try_run};
 
 /// Where the operator is installed.
 pub const SYSTEM: &str = "shardpair-system";
@@ -26,7 +26,11 @@ pub async fn operator_is_installed() {
 
 /// As the README says.
 pub async fn install() {
-    run("helm", &["upgrade", "--install", "shardpair", "charts/shardpair", "-n", SYSTEM, "--create-namespace", "--wait", "--timeout", "120s"]).await;
+    let args = ["upgrade", "--install", "shardpair", "charts/shardpair", "-n", SYSTEM, "--create-namespace", "--wait", "--timeout", "120s"];
+    if let Err(error) = try_run("helm", &args).await {
+        let seen = try_run("kubectl", &["-n", SYSTEM, "describe", "nodes,deployments,pods"]).await;
+        panic!("the operator isn't ready: {error}\n{}", seen.unwrap_or_else(|e| e));
+    }
 }
 
 /// The operator's pods that run.

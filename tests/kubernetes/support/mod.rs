@@ -106,10 +106,16 @@ pub async fn output(program: impl AsRef<OsStr>, args: &[&str]) -> Output {
 
 /// Runs a command that must succeed; its standard output, trimmed.
 pub async fn run(program: impl AsRef<OsStr>, args: &[&str]) -> String {
+    try_run(program, args).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The same, with what it said if it failed.
+pub async fn try_run(program: impl AsRef<OsStr>, args: &[&str]) -> Result<String, String> {
     let ran = output(&program, args).await;
-    let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{} {args:?}: {}: {said}", program.as_ref().display(), ran.status);
-    String::from_utf8_lossy(&ran.stdout).trim().to_owned()
+    if ran.status.success() {
+        return Ok(String::from_utf8_lossy(&ran.stdout).trim().to_owned());
+    }
+    Err(format!("{} {args:?}: {}: {}", program.as_ref().display(), ran.status, String::from_utf8_lossy(&ran.stderr)))
 }
 
 /// `kubectl …`, which must succeed.

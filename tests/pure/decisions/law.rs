@@ -4,7 +4,7 @@ use shardpair::api::pair::SplitRole;
 use shardpair::pair::decide::{FRESH_MS, HUNG_MS, Identity, identity, open, serving, View};
 use shardpair::pair::facts::{Contact, Facts, Observation, ReceiverState};
 use shardpair::mysql::gtid::GtidSet;
-use shardpair::pair::record::{Mode, MoveKind, Rebuild, RebuildPhase, Record, RewindPhase};
+use shardpair::pair::record::{Deposed, Mode, MoveKind, Rebuild, RebuildPhase, Record, RewindPhase};
 use shardpair::pair::settings::{Ack, Durability, Settings};
 use shardpair::pair::step::{Decision, Reason, Step};
 
@@ -124,8 +124,17 @@ impl Case<'_> {
         let theirs = self.seen.other.as_ref().map(|o| o.record.primary.as_str());
         let standby = current.standby.as_deref();
         match step {
+            Step::RequireAcks { member } if follows => {
+                let acker = standby.and_then(|s| self.seen.members.get(s)?.address.as_deref());
+                let channel = self.answer(current, member).and_then(|f| Some((f, f.channel.as_ref()?))).filter(|(_, c)| Some(c.source_host.as_str()) == acker);
+                law(channel.is_none_or(|(f, c)| f.executed.contains(&c.received)), "1: commits that nobody acknowledges: the acker sent them itself");
+            }
             Step::RelaxAcks { member } if *member == current.primary => law(alone, "2: acks are relaxed and Solo isn't recorded, or durability is Required"),
-            Step::RelaxAcks { member } => law(current.transition.as_ref().is_some_and(|t| t.to == *member), "2: acks are relaxed on a member that nobody promotes"),
+            Step::RelaxAcks { member } => {
+                law(current.transition.as_ref().is_some_and(|t| t.to == *member), "2: acks are relaxed on a member that nobody promotes");
+                let ended = |d: &Deposed| self.answer(current, member).is_some_and(|f| d.process.as_ref().is_some_and(|p| *p != f.process));
+                law(current.deposed.as_ref().is_none_or(|d| d.member != *member || ended(d)), "9: acks are relaxed in a deposed process");
+            }
             Step::OpenPrimary { member, ack, .. } => {
                 law(!follows, "12: opened, and the pair follows another");
                 law(self.guarded(current, before, member), "12: opened, and its guard wasn't set to what the record gives it");
@@ -148,6 +157,14 @@ impl Case<'_> {
             Step::Attach { member, source, acker: false } => {
                 law(*member == current.primary && standby == Some(source), "9: a reverse channel from somewhere else");
                 law(current.mode == Mode::Sync, "9: a reverse channel in Solo");
+            }
+            Step::DropRelayLog { member, left } => {
+                let view = View { record: current, settings: self.settings, seen: self.seen, now: self.now };
+                let needed = standby == Some(member) && shardpair::pair::decide::promotable(&view).is_ok();
+                law(!needed, "5: a relay log is dropped, and the standby could be promoted with it");
+                let other = if *member == current.primary { standby } else { Some(current.primary.as_str()) };
+                let holds = other.and_then(|o| self.answer(current, o));
+                law(holds.is_some_and(|h| left.without_source(&h.server_uuid).subtract(&h.executed).is_empty()), "5: a relay log is dropped with what nobody else holds");
             }
             Step::CloseStandby { member } => law(*member != current.primary, "6: the primary is closed"),
             Step::Clone { member, donor } => {

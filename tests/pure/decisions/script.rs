@@ -182,6 +182,7 @@ impl World {
             }
             ("uninvertible", _) => self.body(name).uninvertible = true,
             ("differs", _) => self.body(name).differs = true,
+            ("applies", how) => self.body(name).slow = how == "slowly",
             ("sessions", what) => self.body(name).at_work = what == "at work",
             ("deaf", _) => self.body(name).deaf = true,
             ("new-pod", _) => {

@@ -77,6 +77,7 @@ fn step(current: &mut Record, step: &Step) -> String {
         Step::RetireSessions { member, at_once } => format!("end old sessions of {member}{}", if *at_once { ", all at once" } else { "" }),
         Step::RemoveGuard { member } => format!("remove the guard of {member}"),
         Step::CloseFollower { member } => format!("close {member} as follower"),
+        Step::DropRelayLog { member, left } => format!("forget the channel of {member}{}", if left.is_empty() { String::new() } else { format!(", and {}", set(left)) }),
         Step::Detach { member, drain } => format!("detach {member}{}", if *drain { ", drained" } else { "" }),
         Step::Cede { primary, to, acker, record, .. } => format!("cede {primary} -> {to} (acker {}), record {}", acker.as_deref().unwrap_or("none"), changes(current, record)),
         Step::GiveBack { primary, to, record } => format!("give back {primary} -> {to}, record {}", changes(current, record)),

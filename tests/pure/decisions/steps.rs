@@ -125,6 +125,13 @@ impl World {
                 (facts.super_read_only, facts.offline_mode, facts.events_on) = (true, false, false);
             }
             Step::Detach { member, drain } => self.detach(member, *drain)?,
+            Step::DropRelayLog { member, left } => {
+                self.at(member)?;
+                let body = self.body(member);
+                let dropped = body.facts.channel.take().map_or_else(GtidSet::default, |c| c.received.subtract(&body.facts.executed));
+                assert!(left.contains(&dropped), "{member} drops {dropped}");
+                body.breaks = None;
+            }
             Step::Provision { member } => {
                 self.at(member)?;
                 self.body(member).facts.epoch = Some(self.record.epoch);

@@ -51,6 +51,8 @@ pub struct Body {
     /// The application's sessions from before the guard are at work; when they were counted as old.
     pub at_work: bool,
     pub noted: Timestamp,
+    /// Its applier runs and comes to no end.
+    pub slow: bool,
     /// Since it last received anything.
     pub lag_ms: u64,
     /// Processes so far.

@@ -1,7 +1,7 @@
 //! The child before the flip: its primary X is read-only and replicates from the parent's primary, not as its acker; its
 //! standby Y follows X and is X's acker. Nobody's write depends on either, so whatever goes wrong is made anew. Pure.
 
-use super::{guards, runs_from};
+use super::{drains_its_acker, guards, runs_from};
 use crate::api::expansion::Standbys;
 use crate::api::pair::SplitRole;
 use crate::mysql::gtid::GtidSet;
@@ -121,7 +121,7 @@ fn role(view: &View) -> Option<Decision> {
         let step = Step::CloseFollower { member: name.clone() };
         return Some(Decision::act(vec![step], Reason::Following, format!("{name} is read-only as long as it follows")));
     }
-    if view.record.mode == Mode::Sync && !(facts.source.enabled && facts.source.on) {
+    if view.record.mode == Mode::Sync && !(facts.source.enabled && facts.source.on) && !drains_its_acker(view, facts) {
         let step = Step::RequireAcks { member: name.clone() };
         return Some(Decision::act(vec![step], Reason::Following, format!("{name} waits for its standby from here on")));
     }

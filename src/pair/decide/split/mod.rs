@@ -101,6 +101,14 @@ pub(super) fn donor<'a>(view: &View<'a>) -> Option<(&'a str, &'a Facts)> {
     standby.or_else(|| view.other_primary().filter(|(_, _, f)| open(f)).map(|(name, _, f)| (name, f)))
 }
 
+/// Does a member that follows still apply what came from the one which is its acker now? That one has it and is sent none of it again:
+/// a commit of it would wait for ever (seen).
+pub(super) fn drains_its_acker(view: &View, primary: &Facts) -> bool {
+    let acker = view.standby().and_then(|(_, m)| m.address.as_deref());
+    let channel = primary.channel.as_ref().filter(|c| Some(c.source_host.as_str()) == acker);
+    view.record.follows.is_some() && channel.is_some_and(|c| !primary.executed.contains(&c.received))
+}
+
 /// What a member that follows holds and the parent's primary never had.
 pub(super) fn beyond(facts: &Facts, primary: &Facts) -> GtidSet {
     follow::beyond(facts, primary)
