@@ -68,6 +68,8 @@ reasons! {
     Complete,
     /// Asked for no more than this: `until` is reached.
     Approval,
+    /// Clients of the routing service still use a map without the new shards.
+    AwaitingClients,
     /// There is no such ShardCluster.
     NoCluster,
     /// Its spec can't be carried out.
@@ -134,6 +136,7 @@ impl Reason {
         match self {
             Self::Complete => "Nothing.",
             Self::Approval => "`kubectl shardpair approve PLAN` goes on; `kubectl shardpair rollback PLAN` undoes it, until it is dissolved.",
+            Self::AwaitingClients => "Nothing: keys move when the clients that are named have the new map, or after `spec.waitForClients`, which may be changed.",
             Self::NoCluster => "Correct `spec.clusterRef` by a new plan, or create the cluster: a plan works in its own namespace only.",
             Self::ClusterInvalid => "Mend the ShardCluster as its own condition Stalled says.",
             Self::ClusterDeleted => "Nothing: the plan ends with the cluster.",

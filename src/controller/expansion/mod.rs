@@ -29,8 +29,9 @@ use super::spans;
 use super::stores::{Stores, version};
 use crate::api::ShardPair;
 use crate::api::cluster::ShardCluster;
-use crate::api::expansion::{ExpansionPlan, ExpansionPlanStatus};
+use crate::api::expansion::{ExpansionPlan, ExpansionPlanStatus, Phase};
 use crate::expansion::decide::decide;
+use crate::expansion::facts::{Clients, Level, Observation, Plan};
 use crate::expansion::step::{Reason, Step};
 
 /// After steps: until the watch has brought what was written.
@@ -100,10 +101,11 @@ impl Runner {
     async fn contents(&mut self) -> Duration {
         self.newest();
         self.ctx.metrics.expansion(&self.plan);
-        let Some((plan, seen)) = spans::part("observe").in_scope(|| self.observe()) else {
+        let Some((plan, mut seen)) = spans::part("observe").in_scope(|| self.observe()) else {
             self.work.want(&[], &Default::default());
             return Duration::from_secs(2);
         };
+        seen.clients = self.clients(&plan, &seen).await;
         let now = Timestamp::now();
         let mut decision = spans::part("decide").in_scope(|| decide(&plan, &seen, now));
         let news = !decision.steps.is_empty() || self.memory.said.as_ref().is_none_or(|(reason, _)| *reason != decision.note.reason);
@@ -122,6 +124,19 @@ impl Runner {
             (false, 0) => Duration::from_millis(decision.again_ms),
             (false, _) => SETTLE,
         }
+    }
+
+    /// Asked from the new map on until the first flip, as long as they are waited for.
+    async fn clients(&self, plan: &Plan, seen: &Observation) -> Option<Clients> {
+        let replicas = self.ctx.route_replicas.as_deref()?;
+        let announced = seen.cluster.as_ref().is_some_and(|c| c.shards == plan.to_shards);
+        let waiting = plan.announced_at.is_some_and(|at| Timestamp::now().as_millisecond() - at.as_millisecond() < plan.clients_ms);
+        let asked = seen.pairs.values().any(|p| p.asked.as_ref().is_some_and(|a| a.plan == plan.name && a.until >= Level::Flipped));
+        if !announced || !waiting || asked || plan.until < Phase::Flipped {
+            return None;
+        }
+        let epoch = self.cluster()?.status?.epoch?;
+        Some(super::clients::ask(replicas, &self.namespace, &self.plan.spec.cluster_ref.name, epoch).await)
     }
 
     /// The newer of what the watch brought and what was written last.

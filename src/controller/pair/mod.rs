@@ -62,6 +62,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// This process, in the claim.
     pub identity: String,
+    /// host:port of all replicas of the routing service, if there is one.
+    pub route_replicas: Option<String>,
 }
 
 /// A fresh look at a member, in a pass that follows another at once, takes at most this.
@@ -218,6 +220,7 @@ impl Runner {
         };
         self.report(&seen, &decision, next).instrument(spans::part("report")).await;
         self.lead_to_members(&record, &seen).await;
+        self.lead_reads(&self.record(), &seen).await;
         if next == Next::Tick {
             self.warm(&seen).await;
         }
