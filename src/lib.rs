@@ -28,3 +28,5 @@ pub mod route;
 pub mod routing;
 #[cfg(feature = "operator")]
 pub mod simulation;
+#[cfg(feature = "otel")]
+pub mod telemetry;

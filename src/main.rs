@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use shardpair::controller::{check, operator};
 use shardpair::{invalidate, route};
+use tokio::runtime::Handle;
+use tracing_subscriber::EnvFilter;
 
 #[derive(Parser)]
 #[command(name = "shardpair", version, about = "Kubernetes operator for dual-master MySQL shard pairs")]
@@ -58,17 +60,14 @@ fn main() -> ExitCode {
             }
         }
         Command::Run(options) => {
-            log();
             run(tokio::runtime::Builder::new_multi_thread(), operator::run(options))
         }
         Command::Route(options) => {
-            log();
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             runtime.worker_threads(options.threads.max(1));
             run(runtime, route::run(options))
         }
         Command::Invalidate(options) => {
-            log();
             run(tokio::runtime::Builder::new_multi_thread(), invalidate::run(options))
         }
     }
@@ -76,10 +75,13 @@ fn main() -> ExitCode {
 
 fn run<E: std::fmt::Display>(mut runtime: tokio::runtime::Builder, work: impl Future<Output = Result<(), E>>) -> ExitCode {
     match runtime.enable_all().build() {
-        Ok(runtime) => match runtime.block_on(work) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error),
-        },
+        Ok(runtime) => {
+            let _sending = log(runtime.handle());
+            match runtime.block_on(work) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error),
+            }
+        }
         Err(error) => fail(&error),
     }
 }
@@ -97,10 +99,24 @@ fn fail(error: &dyn std::fmt::Display) -> ExitCode {
 }
 
 /// JSON lines on stderr; `RUST_LOG` chooses (default: info).
-fn log() {
-    use tracing_subscriber::EnvFilter;
+fn how_to_log() -> (EnvFilter, bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn,hyper=warn,tower=warn"));
-    let json = std::env::var("SHARDPAIR_LOG").is_ok_and(|v| v == "json");
+    (filter, std::env::var("SHARDPAIR_LOG").is_ok_and(|v| v == "json"))
+}
+
+#[cfg(feature = "otel")]
+fn log(runtime: &Handle) -> Option<shardpair::telemetry::Sending> {
+    let (filter, json) = how_to_log();
+    shardpair::telemetry::start(runtime.clone(), filter, json)
+}
+
+#[cfg(not(feature = "otel"))]
+fn log(_runtime: &Handle) -> Option<()> {
+    let (filter, json) = how_to_log();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if json { builder.json().init() } else { builder.with_ansi(false).init() }
+    if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some_and(|e| !e.is_empty()) {
+        tracing::warn!("OTEL_EXPORTER_OTLP_ENDPOINT is set, but this build sends no spans: build with --features otel");
+    }
+    None
 }

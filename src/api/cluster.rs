@@ -57,6 +57,9 @@ pub struct ShardClusterSpec {
     /// What to do when a member is gone.
     #[serde(default)]
     pub failover: Failover,
+    /// Reads of the standby.
+    #[serde(default)]
+    pub reads: Reads,
     /// Observe and report, change nothing.
     #[serde(default)]
     pub paused: bool,
@@ -276,6 +279,23 @@ pub enum AutoIncrement {
     Interleave,
     /// The application makes its ids.
     Unmanaged,
+}
+
+/// Reads of the standby.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Reads {
+    /// A Service CLUSTER-SHARD-read for each pair, which leads to the standby while the pair is in Sync.
+    pub service: bool,
+    /// A standby further behind leaves it, and is back within half of that.
+    #[schemars(length(max = 32), extend("x-kubernetes-validations" = rules::duration_at_least("2s")))]
+    pub max_lag: String,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self { service: false, max_lag: "5s".to_owned() }
+    }
 }
 
 /// What to do when a member is gone.

@@ -46,6 +46,10 @@ pub struct ExpansionPlanSpec {
     /// How far to go.
     #[serde(default)]
     pub until: Phase,
+    /// How long clients of the routing service that use a map without the new shards are waited for, before the first flip.
+    #[serde(default = "default_wait_for_clients")]
+    #[schemars(length(max = 32), extend("x-kubernetes-validations" = rules::duration_at_least("0s")))]
+    pub wait_for_clients: String,
     /// How long the way back costs nothing, after the flip.
     #[serde(default = "default_reverse_window")]
     #[schemars(length(max = 32), extend("x-kubernetes-validations" = rules::duration_at_least("0s")))]
@@ -57,6 +61,10 @@ pub struct ExpansionPlanSpec {
     /// How gently foreign rows are deleted.
     #[serde(default)]
     pub purge: Purge,
+}
+
+fn default_wait_for_clients() -> String {
+    "30s".to_owned()
 }
 
 fn default_reverse_window() -> String {

@@ -73,6 +73,11 @@ pub fn pair(cluster: &str, shard: u32) -> String {
     format!("{cluster}-{shard}")
 }
 
+/// Service for reads of a pair's standby, and its EndpointSlice.
+pub fn read(cluster: &str, shard: u32) -> String {
+    format!("{cluster}-{shard}-read")
+}
+
 /// Member: StatefulSet, Service, ConfigMap and PersistentVolumeClaim.
 pub fn member(cluster: &str, k: u32) -> String {
     format!("{cluster}-m{k}")

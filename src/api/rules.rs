@@ -151,7 +151,7 @@ pub(crate) fn plan_spec() -> Value {
         (
             "self.clusterRef == oldSelf.clusterRef && self.toShards == oldSelf.toShards && self.standbys == oldSelf.standbys \
              && (has(self.splitAt) ? (has(oldSelf.splitAt) && self.splitAt == oldSelf.splitAt) : !has(oldSelf.splitAt))",
-            "only until, reverseWindow and purge of an ExpansionPlan may change: delete it (it rolls back) and make another one",
+            "only until, waitForClients, reverseWindow and purge of an ExpansionPlan may change: delete it (it rolls back) and make another one",
         ),
         ("self.toShards % 2 == 0", "spec.toShards must be exactly twice the cluster's shards, so an even number"),
         (

@@ -146,6 +146,10 @@ impl ShardClusterSpec {
                 text => Some(duration("spec.failover.replaceAfter", text, 10_000)?),
             },
             paused: self.paused,
+            reads_max_lag_ms: match self.reads.service {
+                true => Some(duration("spec.reads.maxLag", &self.reads.max_lag, 2_000)?),
+                false => None,
+            },
             interleave_ids: self.ids.auto_increment == AutoIncrement::Interleave,
             members,
             split: None,

@@ -11,14 +11,14 @@ use tokio::net::TcpStream;
 /// A map of 256 shards and 512 tables is far below this; a table of routes may be large.
 const BODY: usize = 16 << 20;
 
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) etag: Option<String>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) etag: Option<String>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Plain HTTP, a connection of its own.
-pub(super) async fn get(url: &str, headers: &[(&str, &str)], limit: Duration) -> Result<Reply, String> {
+pub(crate) async fn get(url: &str, headers: &[(&str, &str)], limit: Duration) -> Result<Reply, String> {
     tokio::time::timeout(limit, fetch(url, headers)).await.unwrap_or_else(|_| Err(format!("{url}: no answer within {limit:?}")))
 }
 

@@ -8,7 +8,7 @@
 
 pub mod cache;
 mod calls;
-mod http;
+pub(crate) mod http;
 pub mod ids;
 pub mod limit;
 pub mod optimistic;

@@ -1,6 +1,7 @@
 //! The glue between the pure rooms and the world: reconcilers, probers, the Lease.
 
 pub mod check;
+mod clients;
 pub mod cluster;
 mod events;
 mod foreign;
@@ -14,4 +15,5 @@ pub mod page;
 pub mod pair;
 pub mod prober;
 mod runners;
+pub mod spans;
 pub mod stores;

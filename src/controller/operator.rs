@@ -40,6 +40,9 @@ pub struct Options {
     /// This process, in the Lease.
     #[arg(long, env = "POD_NAME", default_value = "local")]
     pub identity: String,
+    /// host:port under which all replicas of the routing service are (a headless Service): before keys move, their clients are waited for.
+    #[arg(long)]
+    pub route_replicas: Option<String>,
 }
 
 /// What failed at start-up, in words.
@@ -78,6 +81,7 @@ pub async fn run(options: Options) -> Result<(), Failed> {
         metrics: metrics.clone(),
         recorder: Recorder::new(client.clone(), Reporter { controller: "shardpair".into(), instance: Some(options.identity.clone()) }),
         identity,
+        route_replicas: options.route_replicas,
     });
     tasks.spawn(cluster::run(Arc::new(cluster::Context::new(client, fast, installation, leads, options.watch_namespace)), stopping.clone()));
     tasks.spawn(expansion::runners(context.clone()));

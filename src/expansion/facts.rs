@@ -50,6 +50,8 @@ pub struct Plan {
     pub flipped_at: Option<Timestamp>,
     /// When this plan changed the map last.
     pub announced_at: Option<Timestamp>,
+    /// How long clients with an older map are waited for before the first flip, milliseconds.
+    pub clients_ms: i64,
 }
 
 impl Plan {
@@ -62,6 +64,19 @@ impl Plan {
     pub fn child(&self, shard: u32) -> u32 {
         shard + self.to_shards / 2
     }
+}
+
+/// The applications' clients, as the routing service knows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clients {
+    /// Heard of lately.
+    pub known: u64,
+    /// Of these, those whose map is older than the cluster's.
+    pub behind: u64,
+    /// Some of them, with their epochs.
+    pub names: Vec<String>,
+    /// Why not all were asked.
+    pub error: Option<String>,
 }
 
 /// The ShardCluster.
@@ -188,6 +203,8 @@ pub struct Observation {
     pub preflight: Option<Preflight>,
     /// Why the last one could not look.
     pub preflight_error: Option<String>,
+    /// None: there is no routing service to ask, or it wasn't asked yet.
+    pub clients: Option<Clients>,
     /// By split shard.
     pub audits: BTreeMap<u32, Audit>,
     /// By split shard.

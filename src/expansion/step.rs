@@ -46,12 +46,30 @@ pub enum Work {
     Purge(u32),
 }
 
+impl Step {
+    /// Its name, for spans.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hold => "Hold",
+            Self::Release => "Release",
+            Self::Choose(_) => "Choose",
+            Self::MakePair { .. } => "MakePair",
+            Self::Ask { .. } => "Ask",
+            Self::Unask(_) => "Unask",
+            Self::DropPair(_) => "DropPair",
+            Self::Announce(_) => "Announce",
+        }
+    }
+}
+
 reasons! {
     "Why: the reason of the condition Progressing (or Stalled), of events, of the metric.";
     /// Done.
     Complete,
     /// Asked for no more than this: `until` is reached.
     Approval,
+    /// Clients of the routing service still use a map without the new shards.
+    AwaitingClients,
     /// There is no such ShardCluster.
     NoCluster,
     /// Its spec can't be carried out.
@@ -118,6 +136,7 @@ impl Reason {
         match self {
             Self::Complete => "Nothing.",
             Self::Approval => "`kubectl shardpair approve PLAN` goes on; `kubectl shardpair rollback PLAN` undoes it, until it is dissolved.",
+            Self::AwaitingClients => "Nothing: keys move when the clients that are named have the new map, or after `spec.waitForClients`, which may be changed.",
             Self::NoCluster => "Correct `spec.clusterRef` by a new plan, or create the cluster: a plan works in its own namespace only.",
             Self::ClusterInvalid => "Mend the ShardCluster as its own condition Stalled says.",
             Self::ClusterDeleted => "Nothing: the plan ends with the cluster.",

@@ -1,4 +1,4 @@
-//! The Services: one per member, which its peer replicates from, and the VIP of a pair.
+//! The Services: one per member, which its peer replicates from, the VIP of a pair, and perhaps one for reads of its standby.
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -20,6 +20,16 @@ pub fn vip(cluster: &Valid, shard: u32) -> Service {
     let number = shard.to_string();
     Service {
         metadata: super::meta(cluster, &names::pair(&cluster.name, shard), &[(names::LABEL_SHARD, &number)]),
+        spec: Some(port()),
+        ..Service::default()
+    }
+}
+
+/// For reads of the standby: no selector either.
+pub fn read(cluster: &Valid, shard: u32) -> Service {
+    let number = shard.to_string();
+    Service {
+        metadata: super::meta(cluster, &names::read(&cluster.name, shard), &[(names::LABEL_SHARD, &number)]),
         spec: Some(port()),
         ..Service::default()
     }

@@ -21,6 +21,13 @@ pub fn of_member(pair: &ShardPair, service: &Service, pod: Option<&Pod>) -> Endp
     slice(pair, (&member, owner(service.controller_owner_ref(&()))), &member, at)
 }
 
+/// Builds the slice of the Service for reads, and goes with it: to the standby's pod, or nowhere.
+pub fn of_reads(pair: &ShardPair, service: &Service, to: Option<(&str, &Pod)>) -> EndpointSlice {
+    let member = to.map(|(member, _)| member).unwrap_or_default();
+    let at = to.and_then(|(_, pod)| Some((pod.status.as_ref()?.pod_ip.as_deref()?, pod)));
+    slice(pair, (&service.name_any(), owner(service.controller_owner_ref(&()))), member, at)
+}
+
 fn slice(pair: &ShardPair, (service, owner): (&str, OwnerReference), member: &str, at: Option<(&str, &Pod)>) -> EndpointSlice {
     EndpointSlice {
         metadata: ObjectMeta {

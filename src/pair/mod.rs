@@ -3,6 +3,7 @@
 pub mod decide;
 pub mod facts;
 pub mod guide;
+pub mod reads;
 pub mod record;
 pub mod report;
 pub mod settings;

@@ -39,6 +39,8 @@ pub struct Settings {
     pub paused: bool,
     /// AUTO_INCREMENT step 2 with the side's offset.
     pub interleave_ids: bool,
+    /// A Service leads to the standby while it is behind by at most so many milliseconds; None: there is no such Service.
+    pub reads_max_lag_ms: Option<u64>,
     /// The members that the pair's spec names, in order.
     pub members: Vec<String>,
     /// What an ExpansionPlan asks.
@@ -85,6 +87,7 @@ impl Default for Settings {
             replace_after_ms: None,
             paused: false,
             interleave_ids: true,
+            reads_max_lag_ms: None,
             members: Vec::new(),
             split: None,
         }

@@ -145,6 +145,7 @@ pub fn make(seen: &Seen, cluster: &ShardCluster, args: &Expand) -> Result<Expans
             to_shards: to,
             standbys: if args.standbys_after { Standbys::After } else { Standbys::Before },
             until,
+            wait_for_clients: "30s".to_owned(),
             reverse_window: "10m".to_owned(),
             split_at: Vec::new(),
             purge: Purge::default(),

@@ -37,7 +37,6 @@ async fn page(enabled: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "not seen to pass yet: SHARDPAIR_TESTS=all"]
 async fn the_page_is_off_until_it_is_wanted_and_follows_a_failover() {
     with_temp_ns("page", async |client, ns| {
         let shop = Shop::one_shard(&client, &ns).await;

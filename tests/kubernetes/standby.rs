@@ -2,7 +2,8 @@
 
 use kube::Api;
 use kube::api::DeleteParams;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::json;
 use shardpair::pair::record::Mode;
 
@@ -53,6 +54,58 @@ async fn with_durability_required_writes_stall_rather_than_go_on_alone() {
         writer.progress(100, secs(30)).await.expect("writes go on");
         shop.in_sync(before.epoch, BACK_IN_SYNC).await;
         shop.check(&writer.stop().await).await;
+    })
+    .await;
+}
+
+/// The members that the Service for reads leads to.
+async fn read_from(shop: &Shop) -> Result<Vec<String>, String> {
+    let slices: Api<EndpointSlice> = Api::namespaced(shop.client.clone(), &shop.ns);
+    let found = slices.get_opt("shop-0-read").await.map_err(|e| e.to_string())?;
+    Ok(found.iter().flat_map(|s| &s.endpoints).filter_map(|e| e.target_ref.as_ref()?.name.clone()).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "not seen to pass yet: SHARDPAIR_TESTS=all"]
+async fn the_service_for_reads_leads_to_the_standby_while_it_is_near_and_in_sync() {
+    with_temp_ns("reads", async |client, ns| {
+        let shop = Shop::with(&client, &ns, 1, json!({"reads": {"service": true, "maxLag": "4s"}})).await;
+        let leads = async |what: &str, to: Option<&str>| {
+            let wanted = to.map(pod).into_iter().collect::<Vec<_>>();
+            eventually(what, secs(60), async || read_from(&shop).await.and_then(|at| if at == wanted { Ok(()) } else { Err(format!("{at:?}")) })).await;
+        };
+        let standby = shop.standby().await;
+        leads("the standby is read", Some(&standby)).await;
+        // Too far behind.
+        let mut session = shop.session(&standby).await.expect("a session");
+        session.exec("FLUSH TABLES WITH READ LOCK", secs(5)).await.expect("its applier is held up");
+        leads("it has left", None).await;
+        session.exec("UNLOCK TABLES", secs(5)).await.expect("it goes on");
+        leads("it is back", Some(&standby)).await;
+        // Gone.
+        let before = shop.record().await;
+        shop.mysqld(&standby).await.hang().await;
+        shop.recorded("Solo", MOVED, |r| r.mode == Mode::Solo).await;
+        leads("nobody is read in Solo", None).await;
+        faults::heal_all().await.expect("it wakes");
+        let after = shop.in_sync(before.epoch, BACK_IN_SYNC).await;
+        leads("it is read again", Some(&standby)).await;
+        // After a failover the other one.
+        shop.mysqld(&after.primary).await.hang().await;
+        let moved = shop.moved_from(&after.primary).await;
+        assert_eq!(moved.primary, standby);
+        faults::heal_all().await.expect("it wakes");
+        shop.in_sync(moved.epoch, BACK_IN_SYNC).await;
+        leads("the old primary is read", Some(&after.primary)).await;
+        shop.change(json!({"reads": {"service": false}})).await.expect("changed");
+        eventually("the Service and its slice are gone", secs(60), async || {
+            let services: Api<Service> = Api::namespaced(client.clone(), &ns);
+            match (services.get_opt("shop-0-read").await, read_from(&shop).await) {
+                (Ok(None), Ok(at)) if at.is_empty() => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
     })
     .await;
 }

@@ -51,6 +51,29 @@ fn after(plan: &Plan, mut seen: Seen) -> Seen {
     seen
 }
 
+#[test]
+fn a_service_for_reads_is_made_when_it_is_wanted_and_goes_when_it_isnt() {
+    let reads = |plan: &Plan| {
+        let of_reads = |action: &&Action| match action {
+            Action::Apply(Kind::Service, value, _) => value["metadata"]["name"].as_str().is_some_and(|n| n.ends_with("-read")),
+            Action::Delete(Kind::Service, name, _) => name.ends_with("-read"),
+            _ => false,
+        };
+        plan.actions.iter().filter(of_reads).map(|a| matches!(a, Action::Delete(..))).collect::<Vec<_>>()
+    };
+    let mut cluster = shop();
+    assert_eq!(reads(&make(&cluster, &provisioned())), [false; 0]);
+    cluster.spec.reads.service = true;
+    let first = make(&cluster, &provisioned());
+    assert_eq!(reads(&first), [false, false], "one for each shard");
+    let with = after(&first, provisioned());
+    assert_eq!(reads(&make(&cluster, &with)), [false; 0], "they are there");
+    assert_eq!(reads(&make(&shop(), &with)), [true, true], "they go");
+    let mut foreign = with.clone();
+    set(&mut foreign, Kind::Service, "shop-0-read", "/metadata/ownerReferences", json!([]));
+    assert_eq!(reads(&make(&shop(), &foreign)), [true], "what isn't ours stays");
+}
+
 fn provisioned() -> Seen {
     let seen = empty();
     after(&make(&shop(), &seen), seen)

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use shardpair::api::expansion::{Phase, Severity, Standbys};
+use shardpair::expansion::facts::Clients;
 use shardpair::expansion::step::{Reason, Step};
 use world::World;
 
@@ -25,6 +26,10 @@ fn stories() -> Vec<PathBuf> {
     let mut all: Vec<_> = fs::read_dir(folder).expect("stories").map(|e| e.expect("an entry").path()).collect();
     all.sort();
     all
+}
+
+fn clients(known: u64, behind: &[&str]) -> Clients {
+    Clients { known, behind: behind.len() as u64, names: behind.iter().map(|b| (*b).to_owned()).collect(), error: None }
 }
 
 fn phase(word: &str) -> Phase {
@@ -55,6 +60,8 @@ fn command(world: &mut World, line: &str) -> Option<usize> {
         "before" => world.seen.before = Some(words[1].to_owned()),
         "first" => world.seen.before = None,
         "foreign-pair" => drop(world.seen.pairs.insert(shard(1), Default::default())),
+        "clients" => world.seen.clients = Some(clients(words[1].parse().expect("a number"), &words[2..])),
+        "clients-unknown" => world.seen.clients = Some(Clients { error: Some(words[1..].join(" ")), ..Clients::default() }),
         "unwell" => world.seen.pairs.get_mut(&shard(1)).expect("a pair").unwell = Some(words[2..].join(" ")),
         "alone" => {
             let pair = world.seen.pairs.get_mut(&shard(1)).expect("a pair");

@@ -54,6 +54,7 @@ fn a_members_config_map_tells_whether_it_is_new() {
 fn a_member_and_a_pair_have_a_service_each() {
     golden("service-member", service::member(&shop(), "shop-m1"));
     golden("service-vip", service::vip(&shop(), 0));
+    golden("service-read", service::read(&shop(), 0));
 }
 
 #[test]
@@ -81,6 +82,11 @@ fn the_vip_leads_to_one_pod() {
     let mut of = pair::build(&shop(), 0);
     of.metadata.uid = Some("pair-uid".to_owned());
     golden("slice", slice::build(&of, "shop-m1", "10.244.2.7", &pod));
+    let (mut reads, mut placed) = (service::read(&shop(), 0), pod.clone());
+    reads.metadata.owner_references.iter_mut().flatten().for_each(|o| o.uid = "cluster-uid".to_owned());
+    placed.status = Some(serde_json::from_value(json!({"podIP": "10.244.2.7"})).expect("a status"));
+    golden("slice-read", slice::of_reads(&of, &reads, Some(("shop-m1", &placed))));
+    assert_eq!(value(slice::of_reads(&of, &reads, None))["endpoints"], json!([]));
     assert_eq!(slice::build(&of, "shop-m1", "fd00::7", &pod).address_type, "IPv6");
 }
 

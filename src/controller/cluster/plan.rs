@@ -191,6 +191,9 @@ pub fn plan(cluster: &Valid, seen: &Seen) -> Plan {
     for shard in shards(cluster, seen) {
         apply(seen, Kind::Service, service::vip(cluster, shard), &mut plan);
         apply(seen, Kind::Budget, pdb::build(cluster, shard), &mut plan);
+        if cluster.settings.reads_max_lag_ms.is_some() {
+            apply(seen, Kind::Service, service::read(cluster, shard), &mut plan);
+        }
     }
     the_map(cluster, seen, &mut plan);
     gone_members(cluster, seen, &members, &mut plan);
@@ -212,6 +215,7 @@ pub fn names_wanted(cluster: &Valid, seen: &Seen) -> Vec<(Kind, String)> {
     for shard in shards(cluster, seen) {
         let name = names::pair(&cluster.name, shard);
         names.extend([Kind::Pair, Kind::Service, Kind::Budget].map(|kind| (kind, name.clone())));
+        names.extend(cluster.settings.reads_max_lag_ms.map(|_| (Kind::Service, names::read(&cluster.name, shard))));
     }
     for member in members(cluster, seen) {
         names.extend([Kind::Claim, Kind::ConfigMap, Kind::Service, Kind::StatefulSet].map(|kind| (kind, member.name.clone())));
@@ -321,13 +325,15 @@ fn gone_members(cluster: &Valid, seen: &Seen, members: &[Member], plan: &mut Pla
     plan.actions.extend(seen.objects.iter().filter(gone).map(delete));
 }
 
-/// VIPs and budgets of shards that a plan had announced or prepared, and took back.
+/// VIPs and budgets of shards that a plan had announced or prepared, and took back; Services for reads that aren't wanted any more.
 fn gone_shards(cluster: &Valid, seen: &Seen, plan: &mut Plan) {
     let there = shards(cluster, seen);
     let gone = |(key, live): &(&(Kind, String), &Live)| {
         let shard = live.label(names::LABEL_SHARD).parse::<u32>().ok().filter(|shard| *shard >= cluster.first_shards && !there.contains(shard));
         let of_pair = matches!(key.0, Kind::Service | Kind::Budget) && shard.is_some_and(|shard| names::pair(&cluster.name, shard) == key.1);
-        of_pair && checks::owned(cluster, key.0, &key.1, live)
+        let reads = cluster.settings.reads_max_lag_ms.is_some();
+        let read = key.0 == Kind::Service && live.label(names::LABEL_SHARD).parse().is_ok_and(|s| names::read(&cluster.name, s) == key.1 && !(reads && there.contains(&s)));
+        (of_pair || read) && checks::owned(cluster, key.0, &key.1, live)
     };
     let delete = |(key, live): (&(Kind, String), &Live)| Action::Delete(key.0, key.1.clone(), live.uid().to_owned());
     plan.actions.extend(seen.objects.iter().filter(gone).map(delete));

@@ -20,16 +20,19 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 use super::pair::Context;
 use super::pair::hands::Surprise;
 use super::runners::Runners;
+use super::spans;
 use super::stores::{Stores, version};
 use crate::api::ShardPair;
 use crate::api::cluster::ShardCluster;
-use crate::api::expansion::{ExpansionPlan, ExpansionPlanStatus};
+use crate::api::expansion::{ExpansionPlan, ExpansionPlanStatus, Phase};
 use crate::expansion::decide::decide;
-use crate::expansion::step::Reason;
+use crate::expansion::facts::{Clients, Level, Observation, Plan};
+use crate::expansion::step::{Reason, Step};
 
 /// After steps: until the watch has brought what was written.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -89,28 +92,51 @@ async fn run(ctx: Arc<Context>, plan: ExpansionPlan) {
 }
 
 impl Runner {
-    /// The table of contents. How long to wait at most for the next one.
     async fn pass(&mut self) -> Duration {
+        let span = spans::pass("expansion", &self.namespace, &self.plan.name_any());
+        self.contents().instrument(span).await
+    }
+
+    /// The table of contents. How long to wait at most for the next one.
+    async fn contents(&mut self) -> Duration {
         self.newest();
         self.ctx.metrics.expansion(&self.plan);
-        let Some((plan, seen)) = self.observe() else {
+        let Some((plan, mut seen)) = spans::part("observe").in_scope(|| self.observe()) else {
             self.work.want(&[], &Default::default());
             return Duration::from_secs(2);
         };
+        seen.clients = self.clients(&plan, &seen).await;
         let now = Timestamp::now();
-        let mut decision = decide(&plan, &seen, now);
+        let mut decision = spans::part("decide").in_scope(|| decide(&plan, &seen, now));
+        let news = !decision.steps.is_empty() || self.memory.said.as_ref().is_none_or(|(reason, _)| *reason != decision.note.reason);
+        let epoch = self.memory.written.cluster.as_ref().and_then(|c| c.status.as_ref()).and_then(|s| s.epoch).unwrap_or_default();
+        spans::decided(epoch, decision.note.reason.as_str(), &decision.note.message, &decision.steps.iter().map(Step::name).collect::<Vec<_>>(), news);
         self.work.want(&decision.work, &self.errand(&plan));
         let planned = decision.steps.len();
-        let surprise = self.act(&plan, &mut decision).await.err();
+        let surprise = self.act(&plan, &mut decision).instrument(spans::part("act")).await.err();
         if let Some(surprise) = &surprise {
+            spans::surprised(surprise);
             tracing::info!(plan = self.plan.name_any(), namespace = self.namespace, reason = decision.note.reason.as_str(), %surprise, "looked at again");
         }
-        self.report(&plan, &seen, &decision, now).await;
+        self.report(&plan, &seen, &decision, now).instrument(spans::part("report")).await;
         match (surprise.is_some(), planned) {
             (true, _) => Duration::from_millis(300),
             (false, 0) => Duration::from_millis(decision.again_ms),
             (false, _) => SETTLE,
         }
+    }
+
+    /// Asked from the new map on until the first flip, as long as they are waited for.
+    async fn clients(&self, plan: &Plan, seen: &Observation) -> Option<Clients> {
+        let replicas = self.ctx.route_replicas.as_deref()?;
+        let announced = seen.cluster.as_ref().is_some_and(|c| c.shards == plan.to_shards);
+        let waiting = plan.announced_at.is_some_and(|at| Timestamp::now().as_millisecond() - at.as_millisecond() < plan.clients_ms);
+        let asked = seen.pairs.values().any(|p| p.asked.as_ref().is_some_and(|a| a.plan == plan.name && a.until >= Level::Flipped));
+        if !announced || !waiting || asked || plan.until < Phase::Flipped {
+            return None;
+        }
+        let epoch = self.cluster()?.status?.epoch?;
+        Some(super::clients::ask(replicas, &self.namespace, &self.plan.spec.cluster_ref.name, epoch).await)
     }
 
     /// The newer of what the watch brought and what was written last.

@@ -73,6 +73,7 @@ impl Runner {
             standbys: spec.standbys,
             until: spec.until,
             reverse_window_ms: parse::duration_ms(&spec.reverse_window).unwrap_or(600_000) as i64,
+            clients_ms: parse::duration_ms(&spec.wait_for_clients).unwrap_or(30_000) as i64,
             split_at: spec.split_at.clone(),
             deleting: self.plan.metadata.deletion_timestamp.is_some(),
             held: self.plan.finalizers().iter().any(|f| f == names::PLAN_FINALIZER),

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
+use tracing::Instrument;
 
 use super::Runner;
 use super::hands::Surprise;
 use crate::api::names;
+use crate::controller::spans;
 use crate::controller::stores::Stores;
 use crate::mysql::heartbeat::{self, Outcome};
 use crate::mysql::role::OpenAs;
@@ -45,7 +47,7 @@ impl Runner {
         for step in &decision.steps {
             let begun = std::time::Instant::now();
             self.point(step.name()).await;
-            self.step(&record, step).await?;
+            self.step(&record, step).instrument(spans::step(step.name(), record.epoch)).await?;
             // What follows is decided for the record that was just written.
             if let Step::WriteRecord(new) = step {
                 record = (**new).clone();

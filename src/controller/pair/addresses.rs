@@ -13,7 +13,9 @@ use super::Runner;
 use crate::api::names;
 use crate::controller::stores::Stores;
 use crate::manifests;
+use crate::pair::decide::View;
 use crate::pair::facts::{Contact, Observation};
+use crate::pair::reads::{self, Reads};
 use crate::pair::record::{Mode, Record};
 
 /// Longer than detection, drain and move take together, usually.
@@ -39,6 +41,41 @@ impl Runner {
                 }
                 Err(surprise) => tracing::warn!(pair = %self.pair.name_any(), member, %surprise, "the member's slice"),
             }
+        }
+    }
+
+    /// Brings the slice of the Service for reads up to date.
+    pub(super) async fn lead_reads(&mut self, record: &Record, seen: &Observation) {
+        let Some(max_lag_ms) = self.settings.reads_max_lag_ms else { return };
+        let stores = &self.ctx.stores;
+        let Ok(shard) = u32::try_from(self.pair.spec.shard) else { return };
+        let name = names::read(&self.pair.spec.cluster, shard);
+        let Some(service) = Stores::get(&stores.services, &self.namespace, &name) else { return };
+        let there = Stores::get(&stores.slices, &self.namespace, &name);
+        let at = there.as_ref().and_then(|s| s.endpoints.first()?.addresses.first());
+        let leads = there.as_ref().filter(|_| at.is_some()).and_then(|s| s.labels().get(names::LABEL_MEMBER).cloned());
+        let view = View { record, settings: &self.settings, seen, now: jiff::Timestamp::now() };
+        let (to, why) = match reads::place(&view, max_lag_ms, leads.as_deref()) {
+            Reads::Keep => return,
+            Reads::Lead(member) => (Some(member), "the standby is read"),
+            Reads::Nowhere(why) => (None, why),
+        };
+        let pod = to.as_ref().and_then(|to| Stores::get(&stores.pods, &self.namespace, &names::pod(to)));
+        let to = to.as_deref().zip(pod.as_deref()).filter(|(_, pod)| pod.status.as_ref().is_some_and(|s| s.pod_ip.is_some()));
+        // No slice yet is as good as an empty one, which could never take an address of the other family.
+        let same = (there.is_some() || to.is_none()) && leads.as_deref() == to.map(|(member, _)| member) && at == to.and_then(|(_, pod)| pod.status.as_ref()?.pod_ip.as_ref());
+        // A move comes first (invariant 10). Until it is over the slice leads to a member that is the pair's in any case.
+        if same || moving(record, seen) || self.settings.paused || !self.ctx.leadership.holds() {
+            return;
+        }
+        let mut wanted = manifests::slice::of_reads(&self.pair, &service, to);
+        if let Some(slice) = there {
+            wanted.metadata.resource_version = slice.resource_version();
+            wanted.address_type.clone_from(&slice.address_type);
+        }
+        match self.put_slice(&wanted).await {
+            Ok(()) => tracing::info!(service = name, leads_to = to.map(|(member, _)| member), why, "reads of the standby"),
+            Err(surprise) => tracing::warn!(service = name, %surprise, "the slice for reads"),
         }
     }
 

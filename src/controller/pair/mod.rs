@@ -26,6 +26,7 @@ use kube::runtime::events::Recorder;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use crate::api::names;
 use crate::api::pair::{ShardPair, ShardPairStatus};
@@ -33,13 +34,14 @@ use crate::controller::leader::Leadership;
 use crate::controller::members::Members;
 use crate::controller::metrics::Metrics;
 use crate::controller::prober::{Prober, TICK, Target};
+use crate::controller::spans;
 use crate::controller::stores::{Stores, version};
 use crate::mysql::session::Credentials;
 use crate::pair::decide::{View, decide, open};
 use crate::pair::facts::Observation;
 use crate::pair::record::Record;
 use crate::pair::settings::Settings;
-use crate::pair::step::{Decision, Next, Note, Reason};
+use crate::pair::step::{Decision, Next, Note, Reason, Step};
 use crate::routing::Guard;
 
 /// What all runners share.
@@ -60,6 +62,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// This process, in the claim.
     pub identity: String,
+    /// host:port of all replicas of the routing service, if there is one.
+    pub route_replicas: Option<String>,
 }
 
 /// A fresh look at a member, in a pass that follows another at once, takes at most this.
@@ -182,8 +186,13 @@ impl Drop for Runner {
 }
 
 impl Runner {
-    /// The table of contents.
     async fn pass(&mut self) -> Next {
+        let span = spans::pass("pair", &self.namespace, &self.pair.name_any());
+        self.contents().instrument(span).await
+    }
+
+    /// The table of contents.
+    async fn contents(&mut self) -> Next {
         self.newest();
         if self.pair.metadata.deletion_timestamp.is_some() || !self.settings_read() || !self.accounts_read().await {
             return Next::Tick;
@@ -193,23 +202,27 @@ impl Runner {
         }
         let record = self.record();
         self.aim(&record);
-        let seen = self.observe(&record);
+        let seen = spans::part("observe").in_scope(|| self.observe(&record));
         for (name, facts) in seen.members.iter().filter_map(|(n, m)| Some((n, m.answer()?))) {
             self.hands.meet(name, &facts.process);
         }
         let now = Timestamp::now();
-        let mut decision = decide(&record, &self.settings, &seen, now);
+        let mut decision = spans::part("decide").in_scope(|| decide(&record, &self.settings, &seen, now));
+        let news = !decision.steps.is_empty() || self.memory.said.as_ref().is_none_or(|(reason, _)| *reason != decision.note.reason);
+        spans::decided(record.epoch, decision.note.reason.as_str(), &decision.note.message, &decision.steps.iter().map(Step::name).collect::<Vec<_>>(), news);
         self.note_trouble(&record, &seen, &decision);
-        let next = match self.act(&record, &decision).await {
+        let next = match self.act(&record, &decision).instrument(spans::part("act")).await {
             Ok(()) => decision.next,
             Err(surprise) => {
                 tracing::warn!(pair = %self.pair.name_any(), reason = decision.note.reason.as_str(), %surprise, "stopped at a surprise");
+                spans::surprised(&surprise);
                 decision.beside.push(Note::new(decision.note.reason, surprise.to_string()));
                 self.surprised()
             }
         };
-        self.report(&seen, &decision, next).await;
+        self.report(&seen, &decision, next).instrument(spans::part("report")).await;
         self.lead_to_members(&record, &seen).await;
+        self.lead_reads(&self.record(), &seen).await;
         if next == Next::Tick {
             self.warm(&seen).await;
         }

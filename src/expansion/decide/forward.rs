@@ -1,5 +1,7 @@
 //! The way forward: prepare, flip, dissolve, purge.
 
+use jiff::Timestamp;
+
 use super::Said;
 use super::view::View;
 use crate::api::expansion::Phase;
@@ -58,10 +60,32 @@ pub(super) fn flip(v: &View) -> Option<Said> {
     if v.asked(s) >= Some(Level::Flipped) {
         return Some(waits(v, s, Reason::Flipping, format!("keys of shard {child} move")));
     }
+    if let Some(said) = clients(v) {
+        return Some(said);
+    }
     Some(match v.unfit(s).or_else(|| v.unfit(child)) {
         Some(why) => Said::wait(Reason::Degraded, format!("shard {s} flips when both pairs are in Sync and at rest; {why}")),
         None => Said::go(Reason::Flipping, format!("keys of shard {child} move"), vec![Step::Ask { parent: s, until: Level::Flipped }]),
     })
+}
+
+/// Before the first key moves: clients that know the new shards find it at once, the others by the guard's refusal. Waited for, not for ever.
+fn clients(v: &View) -> Option<Said> {
+    let seen = v.seen.clients.as_ref()?;
+    let ends = Timestamp::from_millisecond(v.plan.announced_at?.as_millisecond().saturating_add(v.plan.clients_ms)).ok()?;
+    let (left, until) = (ends.as_millisecond() - v.now.as_millisecond(), ends.strftime("%H:%M:%S UTC"));
+    let begun = v.plan.parents().any(|s| v.asked(s) >= Some(Level::Flipped));
+    if begun || left <= 0 || (seen.behind == 0 && seen.error.is_none()) {
+        return None;
+    }
+    let message = match &seen.error {
+        Some(error) => format!("which maps the applications' clients use isn't known: {error}; keys move at {until} at the latest"),
+        None => format!(
+            "{} of {} clients still use a map without the new shards: {}; keys move at {until} at the latest",
+            seen.behind, seen.known, seen.names.join(", ")
+        ),
+    };
+    Some(Said::wait(Reason::AwaitingClients, message).again(left))
 }
 
 /// After the window, with clean binary logs, and no standby missing anywhere: all shards together.

@@ -39,6 +39,7 @@ impl World {
             to_shards: 2 * shards,
             standbys: Standbys::Before,
             until: Phase::Complete,
+            clients_ms: 30_000,
             reverse_window_ms: 60_000,
             split_at: Vec::new(),
             deleting: false,

@@ -1,7 +1,7 @@
 //! The child before the flip: its primary X is read-only and replicates from the parent's primary, not as its acker; its
 //! standby Y follows X and is X's acker. Nobody's write depends on either, so whatever goes wrong is made anew. Pure.
 
-use super::{drains_its_acker, guards, runs_from};
+use super::{drains_its_acker, guards, retiring, runs_from};
 use crate::api::expansion::Standbys;
 use crate::api::pair::SplitRole;
 use crate::mysql::gtid::GtidSet;
@@ -76,7 +76,7 @@ pub(super) fn decide(view: &View) -> Decision {
         return standby;
     }
     let wait = role.or(standby);
-    match request::while_following(view).or_else(|| guards(view)).or_else(|| upkeep::of_the_spec(view)).or_else(|| upkeep::settings(view)) {
+    match request::while_following(view).or_else(|| guards(view)).or_else(|| retiring(view)).or_else(|| upkeep::of_the_spec(view)).or_else(|| upkeep::settings(view)) {
         Some(small) => beneath(small, wait),
         None => wait.unwrap_or_else(|| rest(view)),
     }

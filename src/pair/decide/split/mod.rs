@@ -88,6 +88,7 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
         .or_else(|| guards(view))
         .or_else(|| dissolve::decide(view))
         .or_else(|| link::decide(view))
+        .or_else(|| retiring(view))
         .or_else(|| flip::decide(view))
         .or_else(|| follow::refill(view))
 }
@@ -175,7 +176,11 @@ fn as_recorded(record: &Record, split: &SplitWanted, wanted: &GuardWanted, there
 /// sessions end before a flip; and before a parent's guard goes, those that came through the child's VIP before the flip.
 fn retire(view: &View, member: &str, facts: &Facts) -> Option<Decision> {
     let there = facts.guard.as_ref().filter(|g| g.ddl_revoked && g.old_sessions != Some(0))?;
-    if !closed(view.record) && view.record.ceded.is_none() {
+    let due = match closed(view.record) {
+        true => view.split().zip(view.split()?.guard.as_ref().ok()).is_none_or(|(split, wanted)| as_recorded(view.record, split, wanted, there)),
+        false => view.record.ceded.is_some(),
+    };
+    if !due {
         return None;
     }
     let step = Step::RetireSessions { member: member.to_owned(), at_once: false };
@@ -221,24 +226,31 @@ fn guards(view: &View) -> Option<Decision> {
     if let Err(why) = &split.guard {
         return Some(Decision::wait(Reason::PlacingGuards, why.clone()));
     }
-    let mut retired = None;
-    for name in [Some(&view.record.primary), view.record.standby.as_ref()].into_iter().flatten() {
+    for (name, facts) in unguarded(view) {
+        if retire(view, name, facts).is_none() {
+            let step = guard(view, view.record, name)?;
+            return Some(Decision::act(vec![step], Reason::PlacingGuards, format!("the guard is placed on {name}")));
+        }
+    }
+    None
+}
+
+/// At leisure, beneath what links need: a session that doesn't end holds up only the flip, or the guard's end.
+fn retiring(view: &View) -> Option<Decision> {
+    unguarded(view).into_iter().find_map(|(name, facts)| retire(view, name, facts))
+}
+
+/// Members that could become primary and lack something of their guard.
+fn unguarded<'a>(view: &View<'a>) -> Vec<(&'a str, &'a Facts)> {
+    let names = [Some(&view.record.primary), view.record.standby.as_ref()];
+    let lacks = |name: &'a String| {
         let rebuilt = view.record.rebuild.as_ref().is_some_and(|r| r.member == *name);
-        let Some(facts) = view.answer(name).filter(|_| !rebuilt) else { continue };
+        let facts = view.answer(name).filter(|facts| !rebuilt && !guarded(view, facts))?;
         // A DDL statement waits behind commits that wait.
         let stalled = view.seen.members.get(name).is_some_and(|m| m.beat.pending_ms.is_some_and(|ms| ms > FRESH_MS));
-        if guarded(view, facts) || stalled {
-            continue;
-        }
-        let settled = facts.guard.as_ref().zip(split.guard.as_ref().ok()).is_some_and(|(g, wanted)| as_recorded(view.record, split, wanted, g));
-        if let Some(retire) = retire(view, name, facts).filter(|_| settled || !closed(view.record)) {
-            retired = retired.or(Some(retire));
-            continue;
-        }
-        let step = guard(view, view.record, name)?;
-        return Some(Decision::act(vec![step], Reason::PlacingGuards, format!("the guard is placed on {name}")));
-    }
-    retired
+        (!stalled).then_some((name.as_str(), facts))
+    };
+    names.into_iter().flatten().filter_map(lacks).collect()
 }
 
 /// A channel that receives and applies from this very member.
