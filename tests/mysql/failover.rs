@@ -96,15 +96,18 @@ async fn told_to_stop_a_member_answers_no_waiting_commit() {
 }
 
 #[tokio::test]
-async fn an_attached_channel_is_started_and_not_changed() {
+async fn an_attached_channel_that_runs_is_not_changed_and_a_stopped_one_that_is_applied_is_begun_anew() {
     let (a, b) = pair().await;
     let mut on_b = b.session().await;
     replication::stop_receiver(&mut on_b, SOON).await.expect("stop");
     replication::stop_applier(&mut on_b, SOON).await.expect("stop");
+    let all = replication::state(&mut on_b, SOON).await.expect("state");
+    assert!(all.undrained().is_empty());
     let changes = b.log().matches("CHANGE REPLICATION SOURCE").count();
     replication::attach(&mut on_b, &a.source(), &replicator(), SOON).await.expect("attach");
+    assert_eq!(b.log().matches("CHANGE REPLICATION SOURCE").count(), changes + 1);
     replication::attach(&mut on_b, &a.source(), &replicator(), SOON).await.expect("again");
-    assert_eq!(b.log().matches("CHANGE REPLICATION SOURCE").count(), changes);
+    assert_eq!(b.log().matches("CHANGE REPLICATION SOURCE").count(), changes + 1);
     let mut app = a.session_as(&application()).await;
     app.exec("INSERT INTO d.t VALUES (1, 'a', 1)", LONG).await.expect("acknowledged");
     // As one that doesn't acknowledge.

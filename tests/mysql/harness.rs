@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use shardpair::mysql::config::{Params, base_config, render};
+use shardpair::mysql::error::Error;
 use shardpair::mysql::facts;
 use shardpair::mysql::replication::{self, Source};
 use shardpair::mysql::role::{self, OpenAs};
@@ -199,11 +200,20 @@ impl Server {
         }
     }
 
+    /// From a session of its own. A server that is about to restart (a clone has ended) may let one in and close it at once.
     pub async fn facts(&self) -> Facts {
-        let mut session = self.session().await;
-        let read = facts::read(&mut session, SOON).await.expect("facts");
-        session.close().await;
-        read
+        let begun = Instant::now();
+        loop {
+            let mut session = self.session().await;
+            match facts::read(&mut session, SOON).await {
+                Ok(read) => {
+                    session.close().await;
+                    return read;
+                }
+                Err(Error::Broken { .. }) if begun.elapsed() < PATIENCE => {}
+                Err(error) => panic!("facts: {error}\n{}", self.log_tail()),
+            }
+        }
     }
 
     /// The entry script's process: the first of the container.
