@@ -3,6 +3,7 @@
 use serde_json::json;
 use shardpair::pair::record::Mode;
 
+use crate::support::cluster::leads_off_node;
 use crate::support::shop::{BACK_IN_SYNC, Shop};
 use crate::support::writer::Pace;
 use crate::support::{secs, with_temp_ns};
@@ -34,6 +35,9 @@ async fn a_cut_link_between_the_members_is_no_failover() {
         let before = shop.record().await;
         let writer = shop.busy_writer().await;
         let (a, b) = (shop.node_of(&before.primary).await, shop.node_of(&shop.standby().await).await);
+        // On the standby's node it would be cut off from the primary too: two witnesses, and a failover would be right.
+        leads_off_node(&client, &b.0).await;
+        shop.in_sync(before.epoch, secs(30)).await;
         a.cut_link(&b).await;
         let solo = shop.recorded("Solo", secs(30), |r| r.mode == Mode::Solo).await;
         assert_eq!(solo.primary, before.primary, "the primary serves its clients");

@@ -52,6 +52,21 @@ pub async fn leader(client: &Client) -> String {
     .await
 }
 
+/// Waits until the operator that leads isn't on this node; one that is there is deleted, so that the other leads.
+pub async fn leads_off_node(client: &Client, node: &str) {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), SYSTEM);
+    eventually("a leader on another node", secs(90), async || {
+        let name = leader(client).await;
+        let on = pods.get(&name).await.map_err(|e| e.to_string())?.spec.and_then(|s| s.node_name);
+        if on.as_deref() != Some(node) {
+            return Ok(());
+        }
+        let deleted = pods.delete(&name, &DeleteParams::default()).await.map(drop);
+        Err(format!("{name} leads on {node}: deleted, {deleted:?}"))
+    })
+    .await;
+}
+
 /// Removes ShardClusters, then the namespace, and waits for the servers to end: the next test needs the processors.
 pub async fn remove_namespace(client: &Client, namespaces: &Api<Namespace>, ns: &str) {
     let clusters: Api<ShardCluster> = Api::namespaced(client.clone(), ns);
