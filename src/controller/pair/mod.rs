@@ -208,8 +208,8 @@ impl Runner {
         }
         let now = Timestamp::now();
         let mut decision = spans::part("decide").in_scope(|| decide(&record, &self.settings, &seen, now));
-        let news = !decision.steps.is_empty() || self.memory.said.as_ref().is_none_or(|(reason, _)| *reason != decision.note.reason);
-        spans::decided(record.epoch, decision.note.reason.as_str(), &decision.note.message, &decision.steps.iter().map(Step::name).collect::<Vec<_>>(), news);
+        let before = self.memory.said.as_ref().map(|(reason, _)| reason.as_str());
+        spans::decided(record.epoch, decision.note.reason.as_str(), &decision.note.message, &decision.steps.iter().map(Step::name).collect::<Vec<_>>(), before);
         self.note_trouble(&record, &seen, &decision);
         let next = match self.act(&record, &decision).instrument(spans::part("act")).await {
             Ok(()) => decision.next,
