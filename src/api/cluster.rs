@@ -60,6 +60,9 @@ pub struct ShardClusterSpec {
     /// Reads of the standby.
     #[serde(default)]
     pub reads: Reads,
+    /// Caches beside the databases.
+    #[serde(default, skip_serializing_if = "Cache::is_empty")]
+    pub cache: Cache,
     /// Observe and report, change nothing.
     #[serde(default)]
     pub paused: bool,
@@ -281,6 +284,41 @@ pub enum AutoIncrement {
     Unmanaged,
 }
 
+/// Caches beside the databases.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Cache {
+    /// A Redis for the cluster's clients; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
+}
+
+impl Cache {
+    /// Nothing is wanted?
+    pub fn is_empty(&self) -> bool {
+        self.redis.is_none()
+    }
+}
+
+/// Redis 7 or Valkey: the operator's (`{}` is enough), or one of yours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::redis()))]
+pub struct Redis {
+    /// The image; absent: redis:7.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = "^[^\\s]+$"))]
+    pub image: Option<String>,
+    /// For values; absent: 256Mi. The container has half as much again and 64Mi.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-validations" = rules::redis_memory()))]
+    pub memory: Option<String>,
+    /// One of yours: the Secret whose key `url` leads to it (`redis://:password@host:6379`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_name: Option<String>,
+}
+
 /// Reads of the standby.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -368,6 +406,9 @@ pub struct ShardClusterStatus {
     /// `<namespace>/<lease>` of the operator installation that manages this cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manager: Option<String>,
+    /// The Secret whose key `url` leads to the cluster's Redis, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_secret: Option<String>,
     /// Ready, Available, Redundant; Reconciling and Stalled only while they hold.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -20,6 +20,10 @@ pub const LABEL_ROLE: &str = "shardpair.io/role";
 pub const ROLE_PRIMARY: &str = "primary";
 /// Value of [`LABEL_ROLE`].
 pub const ROLE_STANDBY: &str = "standby";
+/// On what isn't a member's: which part of the cluster it is.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// Value of [`COMPONENT`], and the container.
+pub const REDIS: &str = "redis";
 /// `endpointslice.kubernetes.io/managed-by`; keeps Kubernetes' own controllers off the VIP's slice.
 pub const SLICE_MANAGER: &str = "shardpair.io";
 
@@ -42,6 +46,9 @@ pub const CONFIG_HASH: &str = "shardpair.io/config-hash";
 pub const APPLIED_HASH: &str = "shardpair.io/applied";
 /// On volumes, which outlive their cluster: uid of the ShardCluster that they belong to.
 pub const CLUSTER_UID: &str = "shardpair.io/cluster-uid";
+
+/// On Redis' pod: uid of the Secret that it was started with.
+pub const SECRET_UID: &str = "shardpair.io/secret-uid";
 
 /// Finalizer of an ExpansionPlan: what it made is undone before it goes.
 pub const PLAN_FINALIZER: &str = "shardpair.io/plan";
@@ -107,6 +114,11 @@ pub fn operator_secret(cluster: &str) -> String {
 /// Secret with the application's account.
 pub fn app_secret(cluster: &str) -> String {
     format!("{cluster}-app")
+}
+
+/// The cluster's own Redis: Secret (key `url`), Service and StatefulSet.
+pub fn redis(cluster: &str) -> String {
+    format!("{cluster}-redis")
 }
 
 /// ConfigMap with the map.

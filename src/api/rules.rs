@@ -57,6 +57,20 @@ pub(crate) fn storage_size() -> Value {
     rules(&[("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))", "must be a quantity above 0, such as 10Gi")])
 }
 
+pub(crate) fn redis() -> Value {
+    rules(&[(
+        "!has(self.secretName) || (!has(self.image) && !has(self.memory))",
+        "spec.cache.redis.secretName names a Redis of yours: remove image and memory, which are for the operator's own",
+    )])
+}
+
+pub(crate) fn redis_memory() -> Value {
+    rules(&[(
+        "isQuantity(self) && !quantity(self).isLessThan(quantity('16Mi')) && !quantity(self).isGreaterThan(quantity('1Ti'))",
+        "must be a quantity from 16Mi to 1Ti, such as 256Mi",
+    )])
+}
+
 /// Names may be written with `-` or `_`, in any case, and with the prefixes that MySQL strips.
 pub(crate) fn config() -> Value {
     let reserved = RESERVED.join("|").replace('_', "[-_]");

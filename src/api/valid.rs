@@ -49,6 +49,24 @@ pub struct Storage {
     pub delete: bool,
 }
 
+/// A Redis for the cluster's clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Redis {
+    /// The operator's.
+    Own(OwnRedis),
+    /// The user's: name of the Secret whose key `url` leads to it.
+    Theirs(String),
+}
+
+/// A Redis that the operator makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnRedis {
+    /// Image.
+    pub image: String,
+    /// Bytes for values.
+    pub memory_bytes: u64,
+}
+
 /// A spec that can be carried out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Valid {
@@ -82,6 +100,8 @@ pub struct Valid {
     pub storage: Storage,
     /// The user's part of the pods.
     pub pod_template: PodTemplate,
+    /// Redis, if one is wanted.
+    pub redis: Option<Redis>,
     /// Databases.
     pub databases: Vec<String>,
     /// Routing.
@@ -118,6 +138,7 @@ impl Valid {
             resources: spec.mysql.resources.clone(),
             storage: storage(&spec.mysql.storage)?,
             pod_template: spec.mysql.pod_template.clone(),
+            redis: spec.cache.redis.as_ref().map(redis).transpose()?,
             databases: spec.databases.clone(),
             sharding: spec.sharding.clone(),
             settings: spec.settings(Vec::new())?,
@@ -277,6 +298,26 @@ fn storage(storage: &cluster::Storage) -> Result<Storage, Invalid> {
             delete: storage.on_delete == OnDelete::Delete,
         }),
         _ => Err(Invalid::new("InvalidStorage", format!("spec.mysql.storage.size {:?} is not a size: write something like 10Gi", storage.size))),
+    }
+}
+
+fn redis(redis: &cluster::Redis) -> Result<Redis, Invalid> {
+    const MEMORY: std::ops::RangeInclusive<u128> = 16 << 20..=1 << 40;
+    let (image, memory) = (redis.image.as_deref(), redis.memory.as_deref());
+    if let Some(secret) = &redis.secret_name {
+        return match (image, memory) {
+            (None, None) => Ok(Redis::Theirs(secret.clone())),
+            _ => Err(Invalid::new("InvalidCache", "spec.cache.redis.secretName names a Redis of yours: remove image and memory, which are for the operator's own")),
+        };
+    }
+    let image = image.unwrap_or("redis:7");
+    if image.is_empty() || image.contains(char::is_whitespace) {
+        return Err(Invalid::new("InvalidCache", "spec.cache.redis.image is not an image name: set it to something like redis:7 or valkey/valkey:8"));
+    }
+    let memory = memory.unwrap_or("256Mi");
+    match parse::quantity_bytes(memory).filter(|bytes| MEMORY.contains(bytes)) {
+        Some(bytes) => Ok(Redis::Own(OwnRedis { image: image.to_owned(), memory_bytes: bytes as u64 })),
+        None => Err(Invalid::new("InvalidCache", format!("spec.cache.redis.memory {memory:?} is not a size from 16Mi to 1Ti: write something like 256Mi"))),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod map;
 pub mod pair;
 pub mod pdb;
 pub mod pod;
+pub mod redis;
 pub mod secret;
 pub mod service;
 pub mod slice;

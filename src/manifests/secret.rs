@@ -32,7 +32,7 @@ pub fn app(cluster: &Valid, password: &str) -> Secret {
     build(cluster, &names::app_secret(&cluster.name), "kubernetes.io/basic-auth", &data)
 }
 
-fn build(cluster: &Valid, name: &str, kind: &str, data: &[(&str, &str)]) -> Secret {
+pub(super) fn build(cluster: &Valid, name: &str, kind: &str, data: &[(&str, &str)]) -> Secret {
     let bytes = |(k, v): &(&str, &str)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec()));
     Secret {
         metadata: super::meta(cluster, name, &[]),

@@ -7,6 +7,7 @@ mod bad_input;
 #[allow(dead_code, reason = "made for tests/page")]
 #[path = "../page/browser.rs"]
 mod browser;
+mod cache;
 mod changes;
 mod chart;
 mod expansion;

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use shardpair::api::cluster::Redis;
 use shardpair::api::valid::Valid;
 use shardpair::api::{ShardCluster, conditions, names};
 use shardpair::controller::cluster::compare::{contains, unchanged};
@@ -20,7 +21,7 @@ fn classes() -> Vec<Class> {
 
 fn empty() -> Seen {
     let word = || "x".repeat(32);
-    Seen { classes: classes(), fresh: Fresh { operator: word(), replication: word(), app: word() }, ..Seen::default() }
+    Seen { classes: classes(), fresh: Fresh { operator: word(), replication: word(), app: word(), redis: word() }, ..Seen::default() }
 }
 
 fn make(cluster: &ShardCluster, seen: &Seen) -> Plan {
@@ -72,6 +73,42 @@ fn a_service_for_reads_is_made_when_it_is_wanted_and_goes_when_it_isnt() {
     let mut foreign = with.clone();
     set(&mut foreign, Kind::Service, "shop-0-read", "/metadata/ownerReferences", json!([]));
     assert_eq!(reads(&make(&shop(), &foreign)), [true], "what isn't ours stays");
+}
+
+#[test]
+fn a_redis_is_made_kept_and_goes_and_a_users_own_is_only_looked_at() {
+    let named = |plan: &Plan| plan.actions.iter().map(|a| match a {
+        Action::Create(kind, value) | Action::Apply(kind, value, _) => format!("+{} {}", kind.as_str(), value["metadata"]["name"].as_str().expect("named")),
+        Action::Delete(kind, name, _) => format!("-{} {name}", kind.as_str()),
+    }).collect::<Vec<_>>();
+    let mut cluster = shop();
+    cluster.spec.cache.redis = Some(Redis::default());
+    let first = make(&cluster, &provisioned());
+    assert_eq!(named(&first), ["+Secret shop-redis", "+Service shop-redis"]);
+    let second = make(&cluster, &after(&first, provisioned()));
+    assert_eq!(named(&second), ["+StatefulSet shop-redis"], "with the uid of the Secret that is there");
+    let with = after(&second, after(&first, provisioned()));
+    assert_eq!(named(&make(&cluster, &with)), [""; 0]);
+    let ready = |seen: &Seen| report::status(&cluster, seen, &make(&cluster, seen), Timestamp::now());
+    assert_eq!(ready(&with).redis_secret.as_deref(), Some("shop-redis"));
+    assert_eq!(named(&make(&shop(), &with)), ["-Service shop-redis", "-StatefulSet shop-redis"]);
+
+    let mut theirs = shop();
+    theirs.spec.cache.redis = Some(Redis { secret_name: Some("our-redis".to_owned()), ..Redis::default() });
+    let remark = |seen: &Seen| make(&theirs, seen).remarks.first().map(|r| r.message.clone()).unwrap_or_default();
+    assert_eq!(named(&make(&theirs, &with)), ["-Service shop-redis", "-StatefulSet shop-redis"]);
+    assert!(remark(&with).contains("our-redis") && remark(&with).contains("doesn't exist"), "{}", remark(&with));
+    let mut seen = provisioned();
+    seen.objects.insert((Kind::Secret, "our-redis".to_owned()), Live { value: json!({"metadata": {"name": "our-redis"}, "data": {"url": "cmVkaXM6Ly9ob3N0OjYzNzk="}}) });
+    assert_eq!((remark(&seen), named(&make(&theirs, &seen))), (String::new(), Vec::new()), "it isn't ours, and nothing is made of it");
+    seen.objects.insert((Kind::Secret, "our-redis".to_owned()), Live { value: json!({"metadata": {"name": "our-redis"}, "data": {"url": "aHR0cDovL2hvc3Q="}}) });
+    assert!(remark(&seen).contains("not Redis'"));
+
+    for bad in [Redis { memory: Some("1Mi".to_owned()), ..Redis::default() }, Redis { image: Some("a b".to_owned()), ..Redis::default() }] {
+        let mut cluster = shop();
+        cluster.spec.cache.redis = Some(bad);
+        assert_eq!(Valid::parse(&cluster).expect_err("refused").reason, "InvalidCache");
+    }
 }
 
 fn provisioned() -> Seen {

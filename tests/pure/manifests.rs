@@ -5,9 +5,10 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 use serde_json::{Value, json};
-use shardpair::api::valid::Valid;
+use shardpair::api::cluster::Redis;
+use shardpair::api::valid::{self, Valid};
 use shardpair::api::{ExpansionPlan, ShardCluster, names};
-use shardpair::manifests::{self, claim, config, map, pair, pdb, secret, service, slice, statefulset};
+use shardpair::manifests::{self, claim, config, map, pair, pdb, redis, secret, service, slice, statefulset};
 
 const MY_CNF: &str = "[mysqld]\nserver_id=2\n";
 
@@ -48,6 +49,19 @@ fn a_members_config_map_tells_whether_it_is_new() {
     assert_eq!(made["data"]["entry.sh"], config::ENTRY);
     made["data"]["entry.sh"] = json!("…");
     golden("config", made);
+}
+
+#[test]
+fn a_clusters_redis_is_a_secret_a_service_and_a_statefulset() {
+    let mut cluster = example("shardcluster.yaml");
+    cluster.spec.cache.redis = Some(Redis::default());
+    let valid = Valid::parse(&cluster).expect("valid");
+    let Some(valid::Redis::Own(own)) = &valid.redis else { panic!("{:?}", valid.redis) };
+    golden("redis-secret", redis::secret(&valid, "s3cr3t"));
+    golden("redis-service", redis::service(&valid));
+    let set = redis::statefulset(&valid, own, "uid");
+    assert!(!serde_json::to_string(&set).expect("plain data").contains("s3cr3t"), "no password outside the Secret");
+    golden("redis-statefulset", set);
 }
 
 #[test]

@@ -102,6 +102,17 @@ fn app_secret(cluster: &Valid, seen: &Seen) -> Option<Invalid> {
     }
 }
 
+/// A Redis of the user's: can clients find it?
+pub(super) fn their_redis(seen: &Seen, secret: &str) -> Option<Invalid> {
+    let bad = |why: &str| Some(Invalid::new("CacheSecret", format!("Secret {secret}, which spec.cache.redis.secretName names, {why}: it needs the key url, such as redis://:password@host:6379")));
+    match seen.get(Kind::Secret, secret).map(|live| value(live, "url")) {
+        None => bad("doesn't exist"),
+        Some(None) => bad("has no url"),
+        Some(Some(url)) if !url.starts_with("redis://") && !url.starts_with("rediss://") => bad("has a url that is not Redis'"),
+        Some(Some(_)) => None,
+    }
+}
+
 fn storage_class(cluster: &Valid, seen: &Seen, members: &[Member]) -> Option<Invalid> {
     let to_make = |m: &&Member| !m.known && seen.get(Kind::Claim, &m.name).is_none();
     members.iter().find(to_make)?;

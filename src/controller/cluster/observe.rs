@@ -36,7 +36,7 @@ pub(super) async fn look(ctx: &Context, cluster: &ShardCluster, valid: Option<&V
     let images = images(ctx, &namespace, &name).await?;
     let mut seen = Seen { objects, images, classes: Vec::new(), fresh: fresh() };
     if let Some(valid) = valid {
-        let missing: Vec<_> = plan::names_wanted(valid, &seen).into_iter().filter(|key| !seen.objects.contains_key(key)).collect();
+        let missing: Vec<_> = plan::names_wanted(valid, &seen).into_iter().chain(plan::names_read(valid)).filter(|key| !seen.objects.contains_key(key)).collect();
         let found: Vec<_> = stream::iter(missing)
             .map(|(kind, name)| in_the_way(ctx, &namespace, kind, name))
             .buffer_unordered(AT_ONCE)
@@ -111,5 +111,5 @@ async fn classes(ctx: &Context) -> Result<Vec<Class>, Failed> {
 /// Passwords for Secrets that don't exist yet: chosen here, since the plan is pure.
 fn fresh() -> Fresh {
     let word = || Alphanumeric.sample_string(&mut rand::rng(), 32);
-    Fresh { operator: word(), replication: word(), app: word() }
+    Fresh { operator: word(), replication: word(), app: word(), redis: word() }
 }

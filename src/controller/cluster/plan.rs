@@ -10,9 +10,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{checks, compare};
-use crate::api::valid::{Invalid, Valid};
+use crate::api::valid::{Invalid, Redis, Valid};
 use crate::api::{ShardPair, names, parse};
-use crate::manifests::{self, claim, config, map, pair, pdb, secret, service, statefulset};
+use crate::manifests::{self, claim, config, map, pair, pdb, redis, secret, service, statefulset};
 use crate::mysql::config::{Params, base_config, render};
 
 /// What the controller makes.
@@ -98,6 +98,8 @@ pub struct Fresh {
     pub replication: String,
     /// The application's account.
     pub app: String,
+    /// Redis'.
+    pub redis: String,
 }
 
 /// Everything seen in one pass.
@@ -196,6 +198,7 @@ pub fn plan(cluster: &Valid, seen: &Seen) -> Plan {
         }
     }
     the_map(cluster, seen, &mut plan);
+    the_cache(cluster, seen, &mut plan);
     gone_members(cluster, seen, &members, &mut plan);
     gone_shards(cluster, seen, &mut plan);
     if cluster.settings.paused {
@@ -216,6 +219,9 @@ pub fn names_wanted(cluster: &Valid, seen: &Seen) -> Vec<(Kind, String)> {
         let name = names::pair(&cluster.name, shard);
         names.extend([Kind::Pair, Kind::Service, Kind::Budget].map(|kind| (kind, name.clone())));
         names.extend(cluster.settings.reads_max_lag_ms.map(|_| (Kind::Service, names::read(&cluster.name, shard))));
+    }
+    if let Some(Redis::Own(_)) = cluster.redis {
+        names.extend(OF_REDIS.map(|kind| (kind, names::redis(&cluster.name))));
     }
     for member in members(cluster, seen) {
         names.extend([Kind::Claim, Kind::ConfigMap, Kind::Service, Kind::StatefulSet].map(|kind| (kind, member.name.clone())));
@@ -311,6 +317,38 @@ fn the_map(cluster: &Valid, seen: &Seen, plan: &mut Plan) {
     let there = seen.get(Kind::ConfigMap, &names::map(&cluster.name)).and_then(text).and_then(epoch);
     if there.is_none_or(|epoch| epoch <= cluster.epoch) {
         apply(seen, Kind::ConfigMap, map::build(cluster), plan);
+    }
+}
+
+/// What the cluster's own Redis consists of. The Secret stays when it isn't wanted any more, for clients that still read it, and
+/// goes with the cluster.
+const OF_REDIS: [Kind; 3] = [Kind::Secret, Kind::Service, Kind::StatefulSet];
+
+fn the_cache(cluster: &Valid, seen: &Seen, plan: &mut Plan) {
+    let name = names::redis(&cluster.name);
+    match &cluster.redis {
+        Some(Redis::Own(wanted)) => {
+            create(seen, Kind::Secret, redis::secret(cluster, &seen.fresh.redis), plan);
+            apply(seen, Kind::Service, redis::service(cluster), plan);
+            if let Some(secret) = seen.get(Kind::Secret, &name) {
+                apply(seen, Kind::StatefulSet, redis::statefulset(cluster, wanted, secret.uid()), plan);
+            }
+            return;
+        }
+        Some(Redis::Theirs(secret)) => plan.remarks.extend(checks::their_redis(seen, secret)),
+        None => {}
+    }
+    for kind in [Kind::Service, Kind::StatefulSet] {
+        let ours = seen.get(kind, &name).filter(|live| live.label(names::COMPONENT) == names::REDIS && checks::owned(cluster, kind, &name, live));
+        plan.actions.extend(ours.map(|live| Action::Delete(kind, name.clone(), live.uid().to_owned())));
+    }
+}
+
+/// Objects of others that a pass reads by name.
+pub fn names_read(cluster: &Valid) -> Option<(Kind, String)> {
+    match &cluster.redis {
+        Some(Redis::Theirs(secret)) => Some((Kind::Secret, secret.clone())),
+        _ => None,
     }
 }
 

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::plan::{Kind, Plan, Seen};
+use super::plan::{Kind, Live, Plan, Seen};
 use crate::api::cluster::{PairSummary, ShardCluster, ShardClusterStatus};
 use crate::api::conditions::{self, AVAILABLE, READY, RECONCILING, REDUNDANT, STALLED, Said};
-use crate::api::ShardPair;
+use crate::api::{ShardPair, names};
 
 /// The status after this pass.
 pub fn status(cluster: &ShardCluster, seen: &Seen, plan: &Plan, now: Timestamp) -> ShardClusterStatus {
@@ -18,6 +18,7 @@ pub fn status(cluster: &ShardCluster, seen: &Seen, plan: &Plan, now: Timestamp) 
     }
     let shards = status.shards.unwrap_or(cluster.spec.shards);
     status.observed_generation = cluster.metadata.generation;
+    status.redis_secret = redis_secret(cluster);
     status.pairs = all.iter().map(summary).collect();
     // A pair that an ExpansionPlan prepares owns no key: nothing is missing while it isn't ready.
     let prepares = |p: &ShardPair| p.spec.shard >= shards || p.status.as_ref().is_some_and(|s| s.record.follows.is_some());
@@ -25,7 +26,7 @@ pub fn status(cluster: &ShardCluster, seen: &Seen, plan: &Plan, now: Timestamp) 
     let pairs: Vec<ShardPair> = all.into_iter().filter(|p| !prepares(p)).collect();
     let shards = pairs.len() as i32 + shards - made as i32;
     let generation = cluster.metadata.generation;
-    let ready = ready(shards, &pairs, seen, plan);
+    let ready = ready(cluster, shards, &pairs, seen, plan);
     let reconciling = (ready.status == conditions::Status::False && plan.stalled().is_none() && !cluster.spec.paused)
         .then(|| Said::new(RECONCILING, true, ready.reason.clone(), ready.message.clone()));
     let stalled = plan.stalled().map(|i| Said::new(STALLED, true, i.reason, i.message.clone()));
@@ -54,7 +55,20 @@ fn summary(pair: &ShardPair) -> PairSummary {
     }
 }
 
-fn ready(shards: i32, pairs: &[ShardPair], seen: &Seen, plan: &Plan) -> Said {
+/// Where clients find the cluster's Redis.
+fn redis_secret(cluster: &ShardCluster) -> Option<String> {
+    let redis = cluster.spec.cache.redis.as_ref()?;
+    Some(redis.secret_name.clone().unwrap_or_else(|| names::redis(&cluster.name_any())))
+}
+
+/// Does the cluster's own Redis, if there shall be one, answer its probe?
+fn answers(cluster: &ShardCluster, seen: &Seen) -> bool {
+    let own = cluster.spec.cache.redis.as_ref().is_some_and(|r| r.secret_name.is_none());
+    let set = seen.get(Kind::StatefulSet, &names::redis(&cluster.name_any()));
+    !own || set.is_some_and(|set| set.value["status"]["readyReplicas"].as_i64().unwrap_or(0) > 0)
+}
+
+fn ready(cluster: &ShardCluster, shards: i32, pairs: &[ShardPair], seen: &Seen, plan: &Plan) -> Said {
     if let Some(invalid) = plan.stalled() {
         return Said::new(READY, false, invalid.reason, invalid.message.clone());
     }
@@ -69,6 +83,7 @@ fn ready(shards: i32, pairs: &[ShardPair], seen: &Seen, plan: &Plan) -> Said {
     }
     let behind = outdated(seen);
     match (behind.is_empty(), plan.actions.is_empty()) {
+        (true, true) if !answers(cluster, seen) => Said::new(READY, false, "CacheNotReady", format!("Redis doesn't answer yet: kubectl describe pod {}-0", names::redis(&cluster.name_any()))),
         (true, true) => all,
         (true, false) => Said::new(READY, false, "Updating", "objects are being brought up to the spec"),
         (false, _) => Said::new(READY, false, "Updating", format!("members to be brought up to the spec, standbys first: {}", list(&behind))),
@@ -82,7 +97,8 @@ fn outdated(seen: &Seen) -> Vec<String> {
         let observed = status["observedGeneration"].as_i64() >= live["metadata"]["generation"].as_i64();
         !observed || status["updatedReplicas"].as_i64().unwrap_or(0) < 1 && status["currentRevision"] != status["updateRevision"]
     };
-    let sets = seen.objects.iter().filter(|((kind, _), live)| *kind == Kind::StatefulSet && behind(&live.value));
+    let member = |live: &Live| !live.label(names::LABEL_MEMBER).is_empty();
+    let sets = seen.objects.iter().filter(|((kind, _), live)| *kind == Kind::StatefulSet && member(live) && behind(&live.value));
     sets.map(|((_, name), _)| name.clone()).collect()
 }
 
