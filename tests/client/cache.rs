@@ -125,6 +125,11 @@ async fn a_slow_reader_puts_no_old_value_back() {
     server.session().await.exec("UPDATE d.c SET n = 43 WHERE id = 1", SOON).await.expect("written");
     assert_eq!(cache.sample("row", Duration::from_millis(50), || read_row(&client, 1)).await, Ok(Some(false)));
     assert_eq!(cache.sample("uncached", Duration::ZERO, || read_row(&client, 1)).await, Ok(None));
+    let counts = cache.counts();
+    assert_eq!((counts.sampled.load(Ordering::Relaxed), counts.stale.load(Ordering::Relaxed), counts.stale_ratio()), (2, 1, 0.5));
+    assert!(counts.stale_ms_max.load(Ordering::Relaxed) >= 50);
+    let told = counts.exposition();
+    assert!(told.contains("\nshardpair_cache_stale_ratio 0.5\n") && told.contains("\nshardpair_cache_sampled_total 2\n"), "{told}");
 }
 
 #[tokio::test]

@@ -45,6 +45,8 @@ pub async fn play(world: &mut World, at: usize, kind: Kind, dice: &mut Dice) -> 
     }
     shop.annotate("shardpair.io/promote-with-data-loss", &standby).await;
     attempt("promoted on request", shop.recorded("another primary", secs(60), |r| r.primary == standby && r.transition.is_none())).await?;
+    // Its volume is gone for good, and replaceAfter is never: that is a person's word, too.
+    shop.annotate("shardpair.io/replace", &before.primary).await;
     let (log, back) = settle(shop, before.epoch, writer, Some(hung)).await?;
     let (gap, acked) = (log.longest_gap().length, log.acked());
     let in_doubt = log.writes.len() - acked;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 use mysql_async::prelude::Queryable;
@@ -38,8 +38,9 @@ async fn url(shop: &Shop) -> String {
 
 /// A client of the map as it is, its place reached by the VIP's address.
 async fn client(shop: &Shop) -> Arc<Client> {
-    let mut map = serde_json::to_value(shop.map().await.expect("a map")).expect("plain data").to_string();
-    map = map.replace(&format!("shop-0.{}.svc", shop.ns), &address(shop, "shop-0").await);
+    let maps: Api<ConfigMap> = Api::namespaced(shop.client.clone(), &shop.ns);
+    let map = maps.get("shop-map").await.expect("a map").data.unwrap_or_default().remove("map.json").expect("map.json");
+    let map = map.replace(&format!("shop-0.{}.svc", shop.ns), &address(shop, "shop-0").await);
     let account = secret(shop, "shop-app").await;
     let map = shardpair::routing::Map::parse(&map).expect("a map");
     let options = ClientOptions::new("test", &account("username"), &account("password"));

@@ -103,6 +103,45 @@ pub struct CacheCounts {
     pub outboxed: AtomicU64,
     /// Writes that the sweeper ended.
     pub swept: AtomicU64,
+    /// Cached values that [`Cache::sample`] compared with the database.
+    pub sampled: AtomicU64,
+    /// Of these, values that still differed after the bound.
+    pub stale: AtomicU64,
+    /// The longest time, in milliseconds, for which a sample saw a difference; one that outlived its bound lasted at least so long.
+    pub stale_ms_max: AtomicU64,
+}
+
+impl CacheCounts {
+    /// Stale samples of all, 0 to 1; 0 without samples.
+    pub fn stale_ratio(&self) -> f64 {
+        let [stale, sampled] = [&self.stale, &self.sampled].map(|c| c.load(Ordering::Relaxed) as f64);
+        stale / sampled.max(1.0)
+    }
+
+    /// All of them in Prometheus' text format, for the application's own /metrics.
+    pub fn exposition(&self) -> String {
+        let totals = [
+            ("hits", "Reads that were served by Redis", &self.hits),
+            ("fills", "Values read from the database and cached", &self.fills),
+            ("refused_fills", "Values read from the database and not cached, since a write came between", &self.refused_fills),
+            ("waits", "Reads that waited for another's fill", &self.waits),
+            ("without", "Reads of the database while Redis was away", &self.without),
+            ("outboxed", "Writes that left their keys in the outbox", &self.outboxed),
+            ("swept", "Writes of others that were ended", &self.swept),
+            ("sampled", "Cached values compared with the database", &self.sampled),
+            ("stale", "Samples that still differed after the bound", &self.stale),
+        ];
+        let total = |(name, help, count): (&str, &str, &AtomicU64)| {
+            let name = format!("shardpair_cache_{name}_total");
+            format!("# HELP {name} {help}.\n# TYPE {name} counter\n{name} {}\n", count.load(Ordering::Relaxed))
+        };
+        let gauges = [
+            ("shardpair_cache_stale_ratio", "Stale samples of all, 0 to 1", self.stale_ratio()),
+            ("shardpair_cache_stale_seconds_max", "The longest difference that a sample saw", self.stale_ms_max.load(Ordering::Relaxed) as f64 / 1e3),
+        ];
+        let gauge = |(name, help, value): (&str, &str, f64)| format!("# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}\n");
+        totals.into_iter().map(total).chain(gauges.into_iter().map(gauge)).collect()
+    }
 }
 
 fn count(counter: &AtomicU64) {
@@ -248,18 +287,33 @@ impl Cache {
     }
 
     /// Is the cached value what the database has? A difference that is still there after `bound` is stale: `Some(false)`.
-    /// None: it isn't cached (any more).
+    /// None: it isn't cached (any more). Counted: [`CacheCounts::stale_ratio`], [`CacheCounts::exposition`].
     pub async fn sample<'a>(&self, key: &str, bound: Duration, load: impl Fn() -> Load<'a>) -> Result<Option<bool>, CallError> {
         let begun = Instant::now();
+        let counts = &self.inner.counts;
+        let mut differs = false;
+        let told = |differs: bool, right: Option<bool>| {
+            if differs {
+                counts.stale_ms_max.fetch_max(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+            }
+            if differs || right.is_some() {
+                count(&counts.sampled);
+            }
+            if right == Some(false) {
+                count(&counts.stale);
+            }
+            Ok(right)
+        };
         loop {
-            let Some(before) = self.inner.peek(key).await else { return Ok(None) };
+            let Some(before) = self.inner.peek(key).await else { return told(differs, None) };
             let truth = load().await?;
             if before == truth {
-                return Ok(Some(true));
+                return told(differs, Some(true));
             }
             if begun.elapsed() > bound && self.inner.peek(key).await.as_ref() == Some(&before) {
-                return Ok(Some(false));
+                return told(true, Some(false));
             }
+            differs = true;
             tokio::time::sleep(Duration::from_millis(20).min(bound)).await;
         }
     }

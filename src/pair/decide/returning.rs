@@ -23,6 +23,10 @@ pub(super) fn deposed(view: &View, name: &str, member: &Member, deposed: &Depose
         let silent = matches!(member.contact, Contact::Silent { for_ms } if for_ms >= view.settings.detect_after_ms);
         return match silent {
             true => end(name, member),
+            false if member.volume.is_none() => Decision::wait(
+                Reason::AwaitingOldPrimary,
+                format!("{name}'s PersistentVolumeClaim is gone, and its data with it: for a new member, kubectl shardpair replace {name} (shardpair.io/replace)"),
+            ),
             false => Decision::wait(Reason::AwaitingOldPrimary, format!("{name} isn't back yet")),
         };
     };

@@ -132,6 +132,7 @@ impl World {
         let member = self.seen.members.get_mut(name).unwrap_or_else(|| panic!("no member {name}"));
         let pod = member.pod.as_mut();
         match (word, rest) {
+            ("volume", "gone") => member.volume = None,
             ("volume", id) => member.volume = Some(id.to_owned()),
             ("terminating", _) => pod.expect("a pod").terminating = true,
             ("outdated", _) => pod.expect("a pod").outdated = true,
