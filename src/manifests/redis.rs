@@ -134,7 +134,7 @@ fn container(redis: &OwnRedis, name: &str) -> Container {
     };
     let memory = Quantity((redis.memory_bytes + redis.memory_bytes / 2 + (64 << 20)).to_string());
     let limits = Some([("memory".to_owned(), memory)].into());
-    let mount = |volume: &str, path: &str, read_only: bool| VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), read_only: Some(read_only), ..VolumeMount::default() };
+    let mount = |volume: &str, path: &str, read_only: bool| VolumeMount { name: volume.to_owned(), mount_path: path.to_owned(), read_only: read_only.then_some(true), ..VolumeMount::default() };
     Container {
         name: names::REDIS.to_owned(),
         image: Some(redis.image.clone()),

@@ -66,7 +66,6 @@ async fn read_from(shop: &Shop) -> Result<Vec<String>, String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen to pass yet: SHARDPAIR_TESTS=all"]
 async fn the_service_for_reads_leads_to_the_standby_while_it_is_near_and_in_sync() {
     with_temp_ns("reads", async |client, ns| {
         let shop = Shop::with(&client, &ns, 1, json!({"reads": {"service": true, "maxLag": "4s"}})).await;
