@@ -366,7 +366,7 @@ impl<'a> Life<'a> {
     pub(super) fn well(&mut self) -> bool {
         let record = &self.world.record;
         let (primary, standby) = (index(&record.primary), record.standby.as_deref().map(index));
-        let sync = record.mode == Mode::Sync && record.transition.is_none() && self.last_said(Reason::InSync);
+        let sync = record.mode == Mode::Sync && record.transition.is_none() && (self.last_said(Reason::InSync) || self.last_said(Reason::LinkBroken));
         let (Some(p), Some(s)) = (self.world.hosts.get(&primary), standby.and_then(|s| self.world.hosts.get(&s))) else { return false };
         sync && p.server.open() && p.server.pending.is_empty() && p.server.rows() == s.server.rows() && self.world.vip == Some(format!("10.0.{primary}.{}", p.pod))
     }

@@ -293,6 +293,10 @@ impl World {
         let Some(host) = self.hosts.get(&member) else { return };
         let Some(donor) = host.server.cloning.filter(|_| host.server.runs() && self.now_ms >= host.clone_since + CLONE_MS) else { return };
         let ready = self.hosts.get(&donor).map(|h| h.server).filter(|d| self.linked(member, donor) && d.pending.is_empty());
+        if !self.hosts.contains_key(&donor) {
+            // A clone whose donor goes for good fails.
+            self.server(member).cloning = None;
+        }
         if let Some(from) = ready {
             let one_pair = self.of_one_pair(member, donor);
             let server = self.server(member);

@@ -77,6 +77,9 @@ fn tail(view: &View, name: &str, facts: &Facts) -> Decision {
         let message = format!("{name} holds {} acknowledged transactions that a promotion with data loss gave up: take what you need, then annotate shardpair.io/discard-tail={name}", tail.count());
         return Decision::wait(Reason::AbandonedTail, message);
     }
+    if let Some(wait) = split::tail_elsewhere(view, name, &tail) {
+        return wait;
+    }
     record.abandoned.retain(|a| a.member != name);
     // What came over the link of a split is in the relay log too: undone, it would be applied again.
     let comes_again = facts.channel.as_ref().is_some_and(|c| c.received.intersects(&tail));

@@ -2,6 +2,8 @@
 //! end, and keys written in the middle of anything.
 
 use super::guard::{MOVES, STAYS};
+use crate::pair::record::Mode;
+use crate::pair::settings::Ack;
 use crate::simulation::life::Life;
 use crate::simulation::script::name;
 
@@ -49,13 +51,14 @@ impl Life<'_> {
         self.world.parked.is_some() && !self.healing && self.dice.once(n)
     }
 
-    /// One volume a life. In a split only one whose loss the pair can bear: its data is on the other member, or it owns nothing.
+    /// One volume a life. In a split only one whose loss the pair can bear, whatever comes after it: its data is on the
+    /// other member, flushed, or it owns nothing.
     pub(in crate::simulation) fn may_be_emptied(&self, member: u8) -> bool {
         let pair = self.world.pair_of(member);
         let primary = pair.record.primary == name(member) && pair.record.follows.is_none();
         let promised = || pair.record.transition.is_none() && pair.record.standby.as_ref().is_some_and(|s| self.world.complete(&pair, s));
-        let in_sync = pair.record.mode == crate::pair::record::Mode::Sync;
-        !self.emptied && (self.world.parked.is_none() || if primary { in_sync && promised() } else { pair.record.transition.is_none() })
+        let in_sync = pair.record.mode == Mode::Sync;
+        !self.emptied && (self.world.parked.is_none() || if primary { in_sync && promised() && self.world.settings.ack == Ack::Flushed } else { pair.record.transition.is_none() })
     }
 
     /// The stage is this member's pair's.
