@@ -113,6 +113,14 @@ impl Case<'_> {
         !beyond(here, there, &other.record, &other.record.primary) && !beyond(there, here, current, member)
     }
 
+    /// What the other primary still has to apply is little, or young.
+    fn near(&self, current: &Record) -> bool {
+        let Some(other) = &self.seen.other else { return false };
+        let (here, there) = (self.answer(current, &current.primary), other.members.get(&other.record.primary).and_then(|m| m.facts.as_ref()));
+        let few = here.zip(there).is_some_and(|(here, there)| here.executed.subtract(&there.executed).count() <= 16);
+        few || other.behind_ms.is_some_and(|ms| ms <= 100)
+    }
+
     fn step(&self, current: &Record, before: Option<&Step>, step: &Step, broken: &mut Vec<String>) {
         let mut law = |holds: bool, text: &str| {
             if !holds {
@@ -207,10 +215,12 @@ impl Case<'_> {
                 law(all.into_iter().flatten().all(|m| self.nobody_from_before(current, m)), "12: keys move while a session may TRUNCATE around the guard");
                 let begun = current.flip.as_ref().is_some_and(|f| f.begun_at.is_some());
                 law(begun && current.ceded.is_none() && current.transition.is_none(), "a flip that isn't recorded as begun");
+                law(self.near(current), "keys pause, and the other side is far behind");
                 law(*primary == current.primary && theirs == Some(to) && record.ceded.as_ref().is_some_and(|c| c.epoch == record.epoch && record.epoch > current.epoch), "a flip to somebody else");
             }
             Step::GiveBack { primary, to, record } => {
                 law(*primary == current.primary && theirs == Some(to) && record.follows.is_some() && current.linked.is_some() && current.severed.is_none(), "a way back that isn't open");
+                law(self.near(current), "keys pause, and the other side is far behind");
             }
             Step::KillProcess { member, pod_uid } => {
                 let seen = &self.seen.members[member];
