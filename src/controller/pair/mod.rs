@@ -7,6 +7,7 @@
 mod act;
 mod addresses;
 mod faultpoint;
+mod flip;
 pub(in crate::controller) mod hands;
 mod observe;
 mod provisioning;

@@ -67,6 +67,13 @@ impl Case<'_> {
                 broken.push("12: a switchover opens a member whose guard wasn't set".into());
             }
         }
+        for (at, step) in decision.steps.iter().enumerate() {
+            let Step::Guard { member, opens: true, .. } = step else { continue };
+            let then = decision.steps[at + 1..].iter().find(|s| !matches!(s, Step::RetireSessions { .. }));
+            if !matches!(then, Some(Step::OpenPrimary { member: of, .. }) if of == member) {
+                broken.push(format!("{member} isn't closed again, and not opened next: {then:?}"));
+            }
+        }
         if decision.steps.is_empty() && decision.note.reason == Reason::InSync && !self.well() {
             broken.push("InSync is said and not all is well".into());
         }

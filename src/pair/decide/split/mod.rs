@@ -154,7 +154,7 @@ fn guard(view: &View, record: &Record, member: &str) -> Option<Step> {
     let there = view.answer(member).and_then(|f| f.guard.as_ref());
     let left = record.ceded.is_some() && there.is_some_and(|g| g.ddl_revoked && g.old_sessions != Some(0));
     let (ddl, unsharded) = (!closed(record) && !left, !refuses_unsharded(record, split));
-    Some(Step::Guard { member: member.to_owned(), owned: owned(record, split, wanted), epoch: split.map_epoch, ddl, unsharded })
+    Some(Step::Guard { member: member.to_owned(), owned: owned(record, split, wanted), epoch: split.map_epoch, ddl, unsharded, opens: false })
 }
 
 /// Is the guard on this member what the record asks for?
@@ -202,7 +202,11 @@ pub(super) fn before_open(view: &View, member: &str) -> Result<Vec<Step>, Decisi
 
 /// The guard by a record, and nobody from before it, on a member that is read-only now: nobody loses work.
 fn opening(view: &View, record: &Record, member: &str) -> Vec<Step> {
-    let Some(guard) = guard(view, record, member) else { return Vec::new() };
+    let Some(mut guard) = guard(view, record, member) else { return Vec::new() };
+    if let Step::Guard { opens, .. } = &mut guard {
+        // In a switchover it opens later, if at all.
+        *opens = record.primary == member;
+    }
     let known = view.answer(member).and_then(|f| f.guard.as_ref()).is_some_and(|g| g.ddl_revoked && g.old_sessions == Some(0));
     let retire = (closed(record) && !known).then(|| Step::RetireSessions { member: member.to_owned(), at_once: true });
     std::iter::once(guard).chain(retire).collect()
@@ -227,12 +231,19 @@ fn guards(view: &View) -> Option<Decision> {
         return Some(Decision::wait(Reason::PlacingGuards, why.clone()));
     }
     for (name, facts) in unguarded(view) {
-        if retire(view, name, facts).is_none() {
+        if retire(view, name, facts).is_none() && !yields(view, name) {
             let step = guard(view, view.record, name)?;
             return Some(Decision::act(vec![step], Reason::PlacingGuards, format!("the guard is placed on {name}")));
         }
     }
     None
+}
+
+/// The keys that were ceded wait until the child is open: what a standby's guard costs the machine can wait for that. (It is set
+/// before the standby opens, whenever that is.)
+fn yields(view: &View, member: &str) -> bool {
+    let opens = view.other().is_some_and(|o| o.record.follows.is_some()) || view.other_primary().is_some_and(|(_, _, theirs)| theirs.super_read_only);
+    view.record.ceded.is_some() && view.record.severed.is_none() && member != view.record.primary && opens
 }
 
 /// At leisure, beneath what links need: a session that doesn't end holds up only the flip, or the guard's end.
