@@ -118,6 +118,13 @@ pub struct GuardSeen {
     pub old_sessions: Option<u32>,
 }
 
+impl GuardSeen {
+    /// The application's rights are taken, and nobody is left from before?
+    pub fn retired(&self) -> bool {
+        self.ddl_revoked && self.old_sessions == Some(0)
+    }
+}
+
 impl Facts {
     /// Everything this member holds: executed, or received and waiting to be applied.
     pub fn holds(&self) -> GtidSet {

@@ -47,7 +47,9 @@ impl Runner {
         for step in &decision.steps {
             let begun = std::time::Instant::now();
             self.point(step.name()).await;
-            self.step(&record, step).instrument(spans::step(step.name(), record.epoch)).await?;
+            let done = self.step(&record, step).instrument(spans::step(step.name(), record.epoch)).await;
+            self.memory.acted = Some(std::time::Instant::now());
+            done?;
             // What follows is decided for the record that was just written.
             if let Step::WriteRecord(new) = step {
                 record = (**new).clone();

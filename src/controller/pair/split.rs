@@ -167,10 +167,10 @@ impl Runner {
         let Some((_, app)) = self.memory.app.clone() else { return Err(Surprise::new(named, "the application's account isn't known yet")) };
         let grace = if at_once { Duration::ZERO } else { GRACE };
         let left = guard::retire_sessions(self.at(member).await?, &app.user, grace).await.map_err(surprise(named))?;
-        match left {
-            left if at_once && left > 0 => Err(Surprise::new(named, format!("{left} sessions of {} on {member} don't end", app.user))),
-            _ => Ok(()),
+        if at_once && left > 0 {
+            return Err(Surprise::new(named, format!("{left} sessions of {} on {member} don't end", app.user)));
         }
+        Ok(())
     }
 
     /// A parent's sessions from before the flip have ended before (`guard::note_sessions`).

@@ -178,7 +178,7 @@ fn childs_guards(view: &View, other: &Other) -> Result<(), Note> {
     let Some(wanted) = view.split().and_then(|s| s.guard.as_ref().ok()) else { return no(Reason::PlacingGuards, "no guard") };
     for name in std::iter::once(&other.record.primary).chain(&other.record.standby) {
         let there = view.other_answer(name).and_then(|f| f.guard.as_ref());
-        if !there.is_some_and(|g| g.hash == wanted.hash && g.owned.is_empty() && g.ddl_revoked && g.old_sessions == Some(0)) {
+        if !there.is_some_and(|g| g.hash == wanted.hash && g.owned.is_empty() && g.retired()) {
             return no(Reason::AwaitingChild, format!("{name} lacks its guard, has sessions from before it, or doesn't answer"));
         }
     }

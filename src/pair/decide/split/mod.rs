@@ -152,7 +152,7 @@ fn guard(view: &View, record: &Record, member: &str) -> Option<Step> {
     let wanted = split.guard.as_ref().ok()?;
     // Not before those from before the flip are gone (`retire`).
     let there = view.answer(member).and_then(|f| f.guard.as_ref());
-    let left = record.ceded.is_some() && there.is_some_and(|g| g.ddl_revoked && g.old_sessions != Some(0));
+    let left = record.ceded.is_some() && there.is_some_and(|g| g.ddl_revoked && !g.retired());
     let (ddl, unsharded) = (!closed(record) && !left, !refuses_unsharded(record, split));
     Some(Step::Guard { member: member.to_owned(), owned: owned(record, split, wanted), epoch: split.map_epoch, ddl, unsharded, opens: false })
 }
@@ -175,9 +175,12 @@ fn as_recorded(record: &Record, split: &SplitWanted, wanted: &GuardWanted, there
 /// What a REVOKE took, a session that had chosen its database before keeps: TRUNCATE would go around the guard. So such
 /// sessions end before a flip; and before a parent's guard goes, those that came through the child's VIP before the flip.
 fn retire(view: &View, member: &str, facts: &Facts) -> Option<Decision> {
-    let there = facts.guard.as_ref().filter(|g| g.ddl_revoked && g.old_sessions != Some(0))?;
+    let there = facts.guard.as_ref().filter(|g| g.ddl_revoked && !g.retired())?;
     let due = match closed(view.record) {
-        true => view.split().zip(view.split()?.guard.as_ref().ok()).is_none_or(|(split, wanted)| as_recorded(view.record, split, wanted, there)),
+        true => {
+            let split = view.split()?;
+            split.guard.as_ref().ok().is_none_or(|wanted| as_recorded(view.record, split, wanted, there))
+        }
         false => view.record.ceded.is_some(),
     };
     if !due {
@@ -207,7 +210,7 @@ fn opening(view: &View, record: &Record, member: &str) -> Vec<Step> {
         // In a switchover it opens later, if at all.
         *opens = record.primary == member;
     }
-    let known = view.answer(member).and_then(|f| f.guard.as_ref()).is_some_and(|g| g.ddl_revoked && g.old_sessions == Some(0));
+    let known = view.answer(member).and_then(|f| f.guard.as_ref()).is_some_and(GuardSeen::retired);
     let retire = (closed(record) && !known).then(|| Step::RetireSessions { member: member.to_owned(), at_once: true });
     std::iter::once(guard).chain(retire).collect()
 }
