@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use super::dice::Dice;
 use super::operator::{Late, Operator, target};
-use super::script::{Command, commands, index, name, undo};
+use super::script::{Command, commands, index, undo, words};
 use super::set::Set;
-use super::split::pairs::in_words;
 use super::watch::Watcher;
 use super::world::World;
 use crate::api::conditions::READY;
@@ -396,25 +395,5 @@ impl<'a> Life<'a> {
             self.world.requests.discard_tail = standby.clone();
         }
         self.world.tell(format!("a person decides: {} {}", if lost { "promote-with-data-loss" } else { "discard-tail" }, standby.unwrap_or_default()));
-    }
-}
-
-/// A command in words.
-fn words(command: &Command, before: &Record) -> String {
-    match command {
-        Command::Write(record) => {
-            let mut text = format!("record {} -> {}: {} {:?}", before.epoch, record.epoch, record.primary, record.mode);
-            if let Some(t) = &record.transition {
-                text.push_str(&format!(", {:?} to {} begins", t.kind, t.to));
-            }
-            if let Some(d) = &record.deposed {
-                text.push_str(&format!(", {} deposed", d.member));
-            }
-            text.push_str(&in_words(record));
-            text
-        }
-        Command::Sql(member, verb) => format!("{}: {verb:?}", name(*member)),
-        Command::Invertible(member, ..) => format!("the tail of {} can be undone", name(*member)),
-        other => format!("{other:?}"),
     }
 }

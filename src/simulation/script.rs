@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::set::{Log, Set};
 use super::split::guard::bits;
+use super::split::pairs::in_words;
 use super::verb::Verb;
 use crate::pair::record::{Mode, Record};
 use crate::pair::settings::{Durability, Settings};
@@ -169,4 +170,24 @@ fn switch_over(from: u8, to: u8, record: &Record, settings: &Settings) -> Vec<Co
     }
     all.extend([Verb::EndSessions, Verb::ReadOnly, Verb::SourceOff].map(|verb| Command::Sql(from, verb)));
     all
+}
+
+/// A command in words.
+pub fn words(command: &Command, before: &Record) -> String {
+    match command {
+        Command::Write(record) => {
+            let mut text = format!("record {} -> {}: {} {:?}", before.epoch, record.epoch, record.primary, record.mode);
+            if let Some(t) = &record.transition {
+                text.push_str(&format!(", {:?} to {} begins", t.kind, t.to));
+            }
+            if let Some(d) = &record.deposed {
+                text.push_str(&format!(", {} deposed", d.member));
+            }
+            text.push_str(&in_words(record));
+            text
+        }
+        Command::Sql(member, verb) => format!("{}: {verb:?}", name(*member)),
+        Command::Invertible(member, ..) => format!("the tail of {} can be undone", name(*member)),
+        other => format!("{other:?}"),
+    }
 }
