@@ -194,7 +194,8 @@ impl<'a> Life<'a> {
                 self.world.stage(pair);
                 self.lawful()?;
             }
-            if !self.healing && self.dice.once(40) {
+            let odds = self.odds_of_an_interruption(&all[at], undoing[at].is_some());
+            if !self.healing && self.dice.once(odds) {
                 return self.interrupted(&all[at..], noted, undoing[at].as_ref()).map(|()| false);
             }
             let version = self.world.operators[leader].version;

@@ -5,7 +5,8 @@ use super::guard::{MOVES, STAYS};
 use crate::pair::record::Mode;
 use crate::pair::settings::Ack;
 use crate::simulation::life::Life;
-use crate::simulation::script::name;
+use crate::simulation::script::{Command, index, name};
+use crate::simulation::world::World;
 
 impl Life<'_> {
     /// Something befalls them.
@@ -13,13 +14,24 @@ impl Life<'_> {
         let members: Vec<u8> = self.world.hosts.keys().copied().collect();
         let member = self.dice.of(&members);
         let m = name(member);
-        match self.dice.roll(12) {
+        match self.dice.roll(14) {
             0..=2 => self.plans(),
             3 => {
                 let host = self.world.host(member);
                 host.held = !host.held;
                 let what = if host.held { "a transaction with moving keys stays open on" } else { "no transaction with moving keys is open on" };
                 self.world.tell(format!("{what} {m}"));
+            }
+            // A write that is on its way meets a failover, and comes to its end.
+            12 | 13 if self.world.a_record_is_late() => {
+                let primary = index(&self.world.record.primary);
+                if self.dice.once(2) {
+                    self.world.die(primary);
+                    self.world.power_cut(primary);
+                    self.world.tell(format!("the node of {} loses power", name(primary)));
+                } else {
+                    self.late();
+                }
             }
             4 => {
                 self.world.host(member).at_work = true;
@@ -46,6 +58,12 @@ impl Life<'_> {
         Ok(())
     }
 
+    /// An operator is interrupted once in so many commands; at the commit point of a split far more often.
+    pub(in crate::simulation) fn odds_of_an_interruption(&self, next: &Command, undone: bool) -> u64 {
+        let commits = matches!(next, Command::Write(record) if record.ceded != self.world.record.ceded || record.follows != self.world.record.follows);
+        if self.world.parked.is_some() && (commits || undone) { 8 } else { 40 }
+    }
+
     /// Once in `n`, while things may still happen to a split; of one pair alone no die is cast.
     pub(in crate::simulation) fn dice_of_a_split(&mut self, n: u64) -> bool {
         self.world.parked.is_some() && !self.healing && self.dice.once(n)
@@ -65,5 +83,12 @@ impl Life<'_> {
     pub(in crate::simulation) fn stage_of(&mut self, member: u8) {
         let pair = self.world.pair_of(member).name;
         self.world.stage(pair);
+    }
+}
+
+impl World {
+    /// Was a write of the record on the stage sent by one who has heard no answer?
+    fn a_record_is_late(&self) -> bool {
+        self.operators.iter().filter_map(|o| o.late.as_ref()).any(|late| matches!(late.commands.first(), Some(Command::Write(_))))
     }
 }
