@@ -26,9 +26,9 @@ const FOUND: [u64; 2] = [2_555, 1_795_419_332_173];
 /// … and new ones each time.
 const FRESH: u64 = 400;
 /// The same of splits.
-const FIXED_SPLITS: u64 = 1_000;
-const FOUND_SPLITS: [u64; 0] = [];
-const FRESH_SPLITS: u64 = 1_000;
+const FIXED_SPLITS: u64 = 500;
+const FOUND_SPLITS: [u64; 3] = [567, 887, 4_306];
+const FRESH_SPLITS: u64 = 500;
 /// Turns of each.
 const TURNS: u32 = 12;
 
