@@ -267,6 +267,9 @@ pub struct Other {
     pub record: Record,
     /// The members that its record names.
     pub members: BTreeMap<String, Member>,
+    /// How old the newest seen position of this pair's primary is that the other primary has reached in applying, milliseconds at
+    /// its last answer. None: it has reached none that was seen lately.
+    pub behind_ms: Option<u64>,
 }
 
 impl Member {

@@ -96,7 +96,7 @@ impl Runner {
             Step::EnableEvents { member } => role::enable_events(self.at(member).await?, SLOW).await.map(drop).map_err(failed),
             Step::SetMembers { members } => self.set_members(members).await,
             Step::ClearRequest { annotation } => self.clear_request(annotation).await,
-            Step::Guard { member, owned, epoch, ddl, unsharded } => self.set_guard(member, owned, *epoch, (*ddl, *unsharded)).await,
+            Step::Guard { member, owned, epoch, ddl, unsharded, opens } => self.set_guard(member, (owned, *epoch), (*ddl, *unsharded), *opens).await,
             Step::RetireSessions { member, at_once } => self.retire_sessions(member, *at_once).await,
             Step::RemoveGuard { member } => self.remove_guard(member).await,
             Step::CloseFollower { member } => self.close_follower(member).await,

@@ -7,6 +7,7 @@
 mod act;
 mod addresses;
 mod faultpoint;
+mod flip;
 pub(in crate::controller) mod hands;
 mod observe;
 mod provisioning;
@@ -14,6 +15,7 @@ mod reporting;
 mod rewind;
 pub(in crate::controller) mod split;
 mod switchover;
+mod trail;
 pub(in crate::controller) mod write;
 
 use std::collections::{BTreeMap, HashMap};
@@ -72,8 +74,10 @@ const REFRESH: Duration = Duration::from_millis(100);
 const SETTLED: Duration = Duration::from_secs(1);
 /// Between two looks at something that is expected any moment.
 const SOON: Duration = Duration::from_millis(5);
-/// Something expected any moment that doesn't come for this long is looked for at leisure.
+/// Something expected any moment that doesn't come for this long is looked for at leisure …
 const IMPATIENT: Duration = Duration::from_secs(10);
+/// … and closely again, as long, when this is over.
+const ANEW: Duration = Duration::from_secs(30);
 /// Accounts are read again this often while a member refuses them.
 const SECRET_AGE: Duration = Duration::from_secs(5);
 
@@ -98,6 +102,8 @@ struct Memory {
     /// A comparison of rows that waits for its member to catch up: member, primary and epoch.
     comparison: Option<((String, String, i64), crate::mysql::rewind::check::Look)>,
     busy_since: Option<Instant>,
+    /// Where the primary was lately: how far is the other side of a split behind it?
+    trail: trail::Trail,
     /// How long the keys that move paused, at the last flip or way back, and which flip that was.
     pause: Option<Duration>,
     paused_at: Option<i64>,
@@ -247,6 +253,10 @@ impl Runner {
     async fn pause(&mut self, next: Next) {
         let next = match (next, self.memory.soon_since) {
             (Next::Soon, None) => {
+                self.memory.soon_since = Some(Instant::now());
+                Next::Soon
+            }
+            (Next::Soon, Some(since)) if since.elapsed() > ANEW => {
                 self.memory.soon_since = Some(Instant::now());
                 Next::Soon
             }

@@ -33,6 +33,11 @@ impl Runner {
             seen.members.insert(name, member);
         }
         self.remember_serving(record, &mut seen);
+        if let Some(other) = seen.other.as_mut()
+            && let (Some(from), Some(to)) = (seen.members.get(&record.primary), other.members.get(&other.record.primary))
+        {
+            other.behind_ms = self.memory.trail.behind_ms(from, to, Instant::now());
+        }
         seen
     }
 

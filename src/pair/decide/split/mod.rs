@@ -4,7 +4,7 @@
 //! The flip is one write of the parent's record (`ceded`), the way back one of the child's (`follows.givenBack`); each side
 //! reads the other's record from a watch, and acts only on what no later record takes back: a cession is undone by nobody
 //! but the child that has it, a return by nobody but a later cession.
-//! `follow` is the child before the flip, `flip` the flip and the way back, `link` the dual-master link, `dissolve` its end.
+//! `follow` is the child before the flip, `flip` the flip and the way back, `link` the dual-master link, `dissolve` its end, `tails` what deposed primaries leave on the other side.
 //! Invariant 12: the guard's rows on every member are what the record says, before that member becomes writable.
 
 mod dissolve;
@@ -12,6 +12,7 @@ mod flip;
 mod follow;
 mod link;
 mod status;
+mod tails;
 
 use std::collections::BTreeSet;
 
@@ -115,6 +116,16 @@ pub(super) fn beyond(facts: &Facts, primary: &Facts) -> GtidSet {
     follow::beyond(facts, primary)
 }
 
+/// A standby with what only the link could have brought it, after its end.
+pub(super) fn left_by_the_link(view: &View, name: &str, standby: &Facts, primary: &Facts) -> Option<Decision> {
+    tails::left(view, name, standby, primary)
+}
+
+/// A tail whose undoing has to wait for the other side.
+pub(super) fn tail_elsewhere(view: &View, name: &str, tail: &GtidSet) -> Option<Decision> {
+    tails::elsewhere(view, name, tail)
+}
+
 /// Does the primary's channel belong to a split, so that the ordinary reverse channel must wait?
 pub(super) fn has_channel(view: &View) -> bool {
     link::wanted(view).is_some() || view.record.severed.as_ref().is_some_and(|s| !s.proven)
@@ -154,7 +165,7 @@ fn guard(view: &View, record: &Record, member: &str) -> Option<Step> {
     let there = view.answer(member).and_then(|f| f.guard.as_ref());
     let left = record.ceded.is_some() && there.is_some_and(|g| g.ddl_revoked && !g.retired());
     let (ddl, unsharded) = (!closed(record) && !left, !refuses_unsharded(record, split));
-    Some(Step::Guard { member: member.to_owned(), owned: owned(record, split, wanted), epoch: split.map_epoch, ddl, unsharded })
+    Some(Step::Guard { member: member.to_owned(), owned: owned(record, split, wanted), epoch: split.map_epoch, ddl, unsharded, opens: false })
 }
 
 /// Is the guard on this member what the record asks for?
@@ -205,7 +216,11 @@ pub(super) fn before_open(view: &View, member: &str) -> Result<Vec<Step>, Decisi
 
 /// The guard by a record, and nobody from before it, on a member that is read-only now: nobody loses work.
 fn opening(view: &View, record: &Record, member: &str) -> Vec<Step> {
-    let Some(guard) = guard(view, record, member) else { return Vec::new() };
+    let Some(mut guard) = guard(view, record, member) else { return Vec::new() };
+    if let Step::Guard { opens, .. } = &mut guard {
+        // In a switchover it opens later, if at all.
+        *opens = record.primary == member;
+    }
     let known = view.answer(member).and_then(|f| f.guard.as_ref()).is_some_and(GuardSeen::retired);
     let retire = (closed(record) && !known).then(|| Step::RetireSessions { member: member.to_owned(), at_once: true });
     std::iter::once(guard).chain(retire).collect()
@@ -230,12 +245,19 @@ fn guards(view: &View) -> Option<Decision> {
         return Some(Decision::wait(Reason::PlacingGuards, why.clone()));
     }
     for (name, facts) in unguarded(view) {
-        if retire(view, name, facts).is_none() {
+        if retire(view, name, facts).is_none() && !yields(view, name) {
             let step = guard(view, view.record, name)?;
             return Some(Decision::act(vec![step], Reason::PlacingGuards, format!("the guard is placed on {name}")));
         }
     }
     None
+}
+
+/// The keys that were ceded wait until the child is open: what a standby's guard costs the machine can wait for that. (It is set
+/// before the standby opens, whenever that is.)
+fn yields(view: &View, member: &str) -> bool {
+    let opens = view.other().is_some_and(|o| o.record.follows.is_some()) || view.other_primary().is_some_and(|(_, _, theirs)| theirs.super_read_only);
+    view.record.ceded.is_some() && view.record.severed.is_none() && member != view.record.primary && opens
 }
 
 /// At leisure, beneath what links need: a session that doesn't end holds up only the flip, or the guard's end.
