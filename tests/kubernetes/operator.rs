@@ -151,7 +151,6 @@ fn difference(before: &BTreeMap<String, String>, after: &BTreeMap<String, String
 
 /// Flapping is limited: a primary that dies again and again does not make the pair move for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "minutes: SHARDPAIR_TESTS=all"]
 async fn a_query_that_kills_every_primary_does_not_kill_the_pair() {
     with_temp_ns("flapping", async |client, ns| {
         let shop = Shop::one_shard(&client, &ns).await;
