@@ -29,9 +29,9 @@ pub async fn install() {
     install_with(&[]).await;
 }
 
-/// With other values; the usual ones are back with [`install`].
+/// With other values; the usual ones are back with [`install`], since helm would keep those of the release else.
 pub async fn install_with(values: &[&str]) {
-    let args = ["upgrade", "--install", "shardpair", "charts/shardpair", "-n", SYSTEM, "--create-namespace", "--wait", "--timeout", "120s"];
+    let args = ["upgrade", "--install", "shardpair", "charts/shardpair", "-n", SYSTEM, "--create-namespace", "--reset-values", "--wait", "--timeout", "120s"];
     if let Err(error) = try_run("helm", &[&args, values].concat()).await {
         let seen = try_run("kubectl", &["-n", SYSTEM, "describe", "nodes,deployments,pods"]).await;
         panic!("the operator isn't ready: {error}\n{}", seen.unwrap_or_else(|e| e));
