@@ -2,7 +2,8 @@
 //! and at every arrow something that strikes. Then the plan goes to its end, and every acknowledged row must be with its owner
 //! once, and nowhere else.
 
-use std::process::Stdio;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kube::api::{Patch, PatchParams};
@@ -10,8 +11,6 @@ use mysql_async::prelude::Queryable;
 use serde_json::json;
 use shardpair::api::expansion::Phase;
 use shardpair::simulation::dice::Dice;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 
 use super::aim::still;
 use super::support::cluster::{SYSTEM, leader};
@@ -20,7 +19,7 @@ use super::support::lanes::Lanes;
 use super::support::plan::Plan;
 use super::support::shop::{Shop, pod};
 use super::support::writer::Target;
-use super::support::{secs, with_temp_ns_for};
+use super::support::{eventually, run as run_command, secs, with_temp_ns_for};
 
 /// One split, with all its arrows, takes at most this.
 const LIMIT: Duration = secs(1_800);
@@ -181,7 +180,7 @@ async fn kill_operator(shop: &Shop) {
 async fn kill_member(shop: &Shop, pair: u32, standby: bool) {
     let Ok(found) = shop.pairs().get(&format!("{}-{pair}", shop.name)).await else { return };
     let record = found.status.unwrap_or_default().record;
-    let Some(name) = if standby { record.standby } else { Some(record.primary) } else { return };
+    let Some(name) = (if standby { record.standby } else { Some(record.primary) }) else { return };
     let pid = try_pid(&shop.ns, &pod(&name), "mysqld").await;
     if let Ok(pid) = still(pid.as_ref(), "mysqld") {
         println!("kill -9 of {name}");
@@ -217,25 +216,33 @@ struct Stopped {
     transaction: bool,
 }
 
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Stopped {
     async fn start(target: &Target, transaction: bool) -> Self {
         let program = std::env::current_exe().expect("this program");
         let words = [target.host.to_string(), target.user.clone(), target.password.clone(), target.database.clone()];
-        let mut child = Command::new(program).arg(CLIENT).arg(if transaction { "open" } else { "idle" }).args(words).stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("a client");
+        let mut child = Command::new(program).arg(CLIENT).arg(if transaction { "open" } else { "idle" }).args(words).stdout(Stdio::piped()).spawn().expect("a client");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let ready = tokio::time::timeout(secs(20), lines.next_line()).await;
-        assert!(matches!(ready, Ok(Ok(Some(_)))), "the client that is to be stopped has written");
-        Process(child.id().expect("it runs").to_string()).hang().await;
+        let ready = tokio::task::spawn_blocking(move || lines.next().is_some_and(|l| l.is_ok())).await;
+        assert!(matches!(ready, Ok(true)), "the client that is to be stopped has written");
+        Process(child.id().to_string()).hang().await;
         Self { child, transaction }
     }
 
     /// Where the keys were, its next write with one that moved must be refused; where a transaction was open, its commit may succeed
     /// only if the keys were still there. It checks that itself.
     async fn goes_on(mut self) {
-        let pid = self.child.id().expect("it was stopped").to_string();
-        assert!(Command::new("kill").args(["-CONT", &pid]).status().await.is_ok_and(|s| s.success()), "it goes on");
-        let ended = tokio::time::timeout(secs(30), self.child.wait()).await.expect("the client ends").expect("its end");
-        assert!(ended.success(), "the stopped client ({}): {ended}", if self.transaction { "in a transaction" } else { "idle" });
+        let pid = self.child.id().to_string();
+        run_command("kill", &["-CONT", &pid]).await;
+        let how = if self.transaction { "in a transaction" } else { "idle" };
+        let ended = eventually("the client ends", secs(30), async || self.child.try_wait().map_err(|e| e.to_string())?.ok_or("it runs".to_owned())).await;
+        assert!(ended.success(), "the stopped client ({how}): {ended}");
     }
 }
 
