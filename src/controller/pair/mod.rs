@@ -102,6 +102,8 @@ struct Memory {
     /// A comparison of rows that waits for its member to catch up: member, primary and epoch.
     comparison: Option<((String, String, i64), crate::mysql::rewind::check::Look)>,
     busy_since: Option<Instant>,
+    /// Why the last try of a flip, or of the way back, was undone.
+    undone: Option<String>,
     /// Where the primary was lately: how far is the other side of a split behind it?
     trail: trail::Trail,
     /// How long the keys that move paused, at the last flip or way back, and which flip that was.
