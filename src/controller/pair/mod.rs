@@ -16,7 +16,7 @@ pub(in crate::controller) mod split;
 mod switchover;
 pub(in crate::controller) mod write;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,7 @@ use crate::controller::metrics::Metrics;
 use crate::controller::prober::{Prober, TICK, Target};
 use crate::controller::spans;
 use crate::controller::stores::{Stores, version};
+use crate::controller::waiters::Subscription;
 use crate::mysql::session::Credentials;
 use crate::pair::decide::{View, decide, open};
 use crate::pair::facts::Observation;
@@ -143,6 +144,8 @@ pub struct Runner {
     hands: hands::Hands,
     memory: Memory,
     notify: Arc<Notify>,
+    subscription: Subscription,
+    listens_to: Option<BTreeSet<String>>,
     term: u64,
     must_claim: bool,
     clone: Option<JoinHandle<()>>,
@@ -152,8 +155,8 @@ pub struct Runner {
 pub async fn run(ctx: Arc<Context>, pair: Arc<ShardPair>) {
     let namespace = pair.namespace().unwrap_or_default();
     let notify = Arc::new(Notify::new());
-    let _subscription = ctx.stores.subscribe(&namespace, &pair.spec.cluster, notify.clone());
     let mut runner = Runner {
+        subscription: ctx.stores.subscribe(&namespace, &pair.spec.cluster, notify.clone()),
         hands: hands::Hands::new(ctx.leadership.clone()),
         term: ctx.leadership.term(),
         ctx,
@@ -165,6 +168,7 @@ pub async fn run(ctx: Arc<Context>, pair: Arc<ShardPair>) {
         guard: None,
         memory: Memory::default(),
         notify,
+        listens_to: None,
         must_claim: true,
         clone: None,
     };
@@ -201,6 +205,7 @@ impl Runner {
             return Next::Tick;
         }
         let record = self.record();
+        self.listen(&record);
         self.aim(&record);
         let seen = spans::part("observe").in_scope(|| self.observe(&record));
         for (name, facts) in seen.members.iter().filter_map(|(n, m)| Some((n, m.answer()?))) {
@@ -279,6 +284,18 @@ impl Runner {
         let Some(watched) = Stores::get(&self.ctx.stores.pairs, &self.namespace, &self.pair.name_any()) else { return };
         if version(watched.as_ref()) > version(&self.pair) {
             self.pair = (*watched).clone();
+        }
+    }
+
+    /// Only what this pair is made of wakes it; while a split is on, everything of the cluster.
+    fn listen(&mut self, record: &Record) {
+        let alone = self.pair.spec.split.is_none() && record.follows.is_none() && record.ceded.is_none();
+        let name = self.pair.name_any();
+        let reads = u32::try_from(self.pair.spec.shard).map(|shard| names::read(&self.pair.spec.cluster, shard));
+        let wanted = alone.then(|| self.member_names(record).into_iter().chain([name]).chain(reads).collect());
+        if wanted != self.listens_to {
+            self.subscription.narrow(wanted.clone());
+            self.listens_to = wanted;
         }
     }
 
