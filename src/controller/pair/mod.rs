@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::events::Recorder;
 use kube::{Api, Client, ResourceExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
@@ -65,7 +65,12 @@ pub struct Context {
     pub identity: String,
     /// host:port of all replicas of the routing service, if there is one.
     pub route_replicas: Option<String>,
+    /// Turns for writes that no move waits for.
+    pub unhurried: Semaphore,
 }
+
+/// So many writes at a time that no move waits for: claims as a term begins, words in the status. With all pairs' at once none was answered in time (seen).
+pub const UNHURRIED: usize = 16;
 
 /// A fresh look at a member, in a pass that follows another at once, takes at most this.
 const REFRESH: Duration = Duration::from_millis(100);
