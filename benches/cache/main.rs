@@ -10,6 +10,9 @@ mod harness;
 #[path = "../../tests/client/redis_server.rs"]
 mod redis_server;
 
+#[path = "../../tests/kubernetes/support/spread.rs"]
+mod spread;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,8 +67,9 @@ async fn measure<F: Future<Output = ()> + Send>(what: &str, callers: u64, time: 
     }
     let mut took = tasks.join_all().await.concat();
     took.sort_unstable();
-    let part = |of: f64| took[((took.len() - 1) as f64 * of) as usize] as f64 / 1e3;
-    println!("{what:<34} {callers:>2} callers {:>8.0}/s  p50 {:>7.3}  p99 {:>7.3} ms", took.len() as f64 / begun.elapsed().as_secs_f64(), part(0.5), part(0.99));
+    let (p50, p99, _) = spread::spread(&took);
+    let (rate, ms) = (took.len() as f64 / begun.elapsed().as_secs_f64(), |us: u64| us as f64 / 1e3);
+    println!("{what:<34} {callers:>2} callers {rate:>8.0}/s  p50 {:>7.3}  p99 {:>7.3} ms", ms(p50), ms(p99));
 }
 
 async fn run(time: Duration) {

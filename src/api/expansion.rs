@@ -63,11 +63,11 @@ pub struct ExpansionPlanSpec {
     pub purge: Purge,
 }
 
-fn default_wait_for_clients() -> String {
+pub(crate) fn default_wait_for_clients() -> String {
     "30s".to_owned()
 }
 
-fn default_reverse_window() -> String {
+pub(crate) fn default_reverse_window() -> String {
     "10m".to_owned()
 }
 

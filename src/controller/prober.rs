@@ -59,8 +59,9 @@ struct State {
     first_try: Option<Instant>,
     last_answer: Option<Instant>,
     asked: Option<Instant>,
+    /// When the last answer's question was put.
+    question: Option<Instant>,
     facts: Option<Facts>,
-    answers: u64,
     own_sessions: Vec<u32>,
     kept: Vec<u32>,
     beat_since: Option<Instant>,
@@ -123,21 +124,20 @@ impl Prober {
         });
     }
 
-    /// Asks now and waits for the answer, `limit` at most.
+    /// Asks now and waits for the answer, `limit` at most and while the member answers at all. The answer to a question that
+    /// is under way already isn't it.
     pub async fn refresh(&self, limit: Duration) {
-        let (before, answering) = {
-            let state = self.shared.state.lock().expect("never poisoned");
-            let late = state.asked.is_some_and(|asked| asked.elapsed() > LATE);
-            (state.answers, matches!(state.contact, Status::Fine) && !late)
-        };
-        self.shared.poke.notify_one();
-        if !answering {
-            return;
-        }
         let begun = Instant::now();
-        while begun.elapsed() < limit && self.shared.state.lock().expect("never poisoned").answers == before {
+        let answers = |state: &mut State| matches!(state.contact, Status::Fine) && state.asked.is_none_or(|asked| asked.elapsed() <= LATE);
+        self.shared.poke.notify_one();
+        while begun.elapsed() < limit && !self.asked_since(begun) && self.shared.with(answers) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// Was the last answer's question put after this moment?
+    pub fn asked_since(&self, moment: Instant) -> bool {
+        self.shared.with(|state| state.question.is_some_and(|put| put >= moment))
     }
 
     /// A session of this operator's that isn't the prober's: not to be ended as an older one.
@@ -235,9 +235,8 @@ impl Shared {
         let news = self.with(|state| {
             let news = !matches!(state.contact, Status::Fine) || state.facts.as_ref().is_none_or(|old| differs(old, &facts));
             state.contact = Status::Fine;
-            state.asked = None;
+            state.question = state.asked.take();
             state.last_answer = Some(Instant::now());
-            state.answers += 1;
             state.facts = Some(facts);
             news
         });

@@ -19,14 +19,14 @@ pub fn step(name: &'static str, epoch: i64) -> Span {
     tracing::debug_span!("step", otel.name = name, epoch)
 }
 
-/// Notes what was decided in the pass. `news`: steps to take, or another reason than before; a trace without news isn't sent.
-pub fn decided(epoch: i64, reason: &str, message: &str, steps: &[&'static str], news: bool) {
+/// Notes what was decided in the pass. `before`: the reason of the last one. A trace with no steps and no other reason isn't sent.
+pub fn decided(epoch: i64, reason: &str, message: &str, steps: &[&'static str], before: Option<&str>) {
     let span = Span::current();
     if span.is_disabled() {
         return;
     }
     span.record("epoch", epoch).record("reason", reason).record("message", message).record("steps", steps.join(","));
-    if news {
+    if !steps.is_empty() || before != Some(reason) {
         span.record("told", true);
     }
 }

@@ -13,6 +13,7 @@ use super::read::Reader;
 use super::{Seen, Shared};
 use crate::client::{Address, Member};
 use crate::mysql::gtid::GtidSet;
+use crate::mysql::replication;
 use crate::mysql::session::{Endpoint, Session, quote};
 use crate::mysql::tail;
 use crate::routing::Shard;
@@ -74,8 +75,7 @@ pub(super) async fn run(shared: Arc<Shared>, shard: Shard) {
 }
 
 async fn set(session: &mut Session, variable: &str) -> Result<GtidSet, Stopped> {
-    let text = session.scalar(&format!("SELECT @@GLOBAL.{variable}"), SHORT).await?.unwrap_or_default();
-    GtidSet::parse(&text).map_err(|error| Stopped::Other(format!("{variable}: {error}")))
+    Ok(replication::global(session, variable, SHORT).await?)
 }
 
 impl Follower {
@@ -211,9 +211,10 @@ impl Follower {
         }
         let batch = std::mem::take(&mut reader.batch);
         let handled = self.handled.get_or_insert_default().union(&batch.gtids);
+        let keys = batch.keys.len() as u64;
         match &batch.everything {
             Some(why) => self.begin_anew(&handled, why).await?,
-            None => self.shared.eraser.erase(&batch.keys.iter().cloned().collect::<Vec<_>>()).await?,
+            None => self.shared.eraser.erase(&batch.keys.into_iter().collect::<Vec<_>>()).await?,
         }
         self.handled = Some(handled);
         for problem in &reader.problems {
@@ -221,7 +222,7 @@ impl Follower {
         }
         self.shared.seen(self.shard.id, |seen| {
             seen.transactions += batch.transactions;
-            seen.keys += batch.keys.len() as u64;
+            seen.keys += keys;
         });
         Ok(())
     }

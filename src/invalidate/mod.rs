@@ -145,11 +145,11 @@ impl Invalidator {
 
     /// Prometheus' text.
     pub fn metrics(&self) -> String {
-        let mut text = String::new();
+        let (mut text, shards) = (String::new(), self.seen());
         let mut family = |name: &str, kind: &str, help: &str, value: &dyn Fn(&Seen) -> String| {
             let _ = write!(text, "# HELP shardpair_invalidate_{name} {help}\n# TYPE shardpair_invalidate_{name} {kind}\n");
-            for (shard, seen) in self.seen() {
-                let _ = writeln!(text, "shardpair_invalidate_{name}{{shard=\"{shard}\"}} {}", value(&seen));
+            for (shard, seen) in &shards {
+                let _ = writeln!(text, "shardpair_invalidate_{name}{{shard=\"{shard}\"}} {}", value(seen));
             }
         };
         family("transactions_total", "counter", "Transactions whose keys are erased.", &|s| s.transactions.to_string());
@@ -191,6 +191,7 @@ async fn follow_map(shared: Arc<Shared>, router: Arc<router::Router>) {
                 old.abort();
             }
         }
+        while tasks.try_join_next().is_some() {}
         if changes.changed().await.is_err() {
             return;
         }

@@ -16,16 +16,18 @@ pub fn build(pair: &ShardPair, member: &str, ip: &str, pod: &Pod) -> EndpointSli
 
 /// Builds the slice of a member's own Service, and goes with it: to its pod, ready or not, or nowhere.
 pub fn of_member(pair: &ShardPair, service: &Service, pod: Option<&Pod>) -> EndpointSlice {
-    let at = pod.and_then(|pod| Some((pod.status.as_ref()?.pod_ip.as_deref()?, pod)));
     let member = service.name_any();
-    slice(pair, (&member, owner(service.controller_owner_ref(&()))), &member, at)
+    slice(pair, (&member, owner(service.controller_owner_ref(&()))), &member, pod.and_then(at))
 }
 
 /// Builds the slice of the Service for reads, and goes with it: to the standby's pod, or nowhere.
 pub fn of_reads(pair: &ShardPair, service: &Service, to: Option<(&str, &Pod)>) -> EndpointSlice {
     let member = to.map(|(member, _)| member).unwrap_or_default();
-    let at = to.and_then(|(_, pod)| Some((pod.status.as_ref()?.pod_ip.as_deref()?, pod)));
-    slice(pair, (&service.name_any(), owner(service.controller_owner_ref(&()))), member, at)
+    slice(pair, (&service.name_any(), owner(service.controller_owner_ref(&()))), member, to.and_then(|(_, pod)| at(pod)))
+}
+
+fn at(pod: &Pod) -> Option<(&str, &Pod)> {
+    Some((pod.status.as_ref()?.pod_ip.as_deref()?, pod))
 }
 
 fn slice(pair: &ShardPair, (service, owner): (&str, OwnerReference), member: &str, at: Option<(&str, &Pod)>) -> EndpointSlice {

@@ -130,6 +130,12 @@ pub async fn stop_applier(session: &mut Session, deadline: Duration) -> Result<(
     }
 }
 
+/// A GTID set that a global variable holds: `gtid_executed`, `gtid_purged`.
+pub async fn global(session: &mut Session, variable: &str, deadline: Duration) -> Result<GtidSet, Error> {
+    let text = session.scalar(&format!("SELECT @@GLOBAL.{variable}"), deadline).await?.unwrap_or_default();
+    gtids(session.member(), variable, &text)
+}
+
 /// Waits until all of `set` is executed here; ends early when the applier has stopped with an error.
 pub async fn wait_executed(session: &mut Session, set: &GtidSet, timeout: Duration) -> Result<(), Error> {
     let begun = Instant::now();

@@ -31,16 +31,16 @@ pub async fn open_primary(session: &mut Session, how: OpenAs, deadline: Duration
     if how.stop_channel {
         stop_drained(session, deadline).await?;
     }
-    session.exec("SET GLOBAL rpl_semi_sync_replica_enabled=0", deadline).await?;
+    // Few round trips: keys wait, in a failover and in a flip.
+    let (increment, offset) = how.interleave.unwrap_or((1, 1));
+    let sql = format!("SET GLOBAL rpl_semi_sync_replica_enabled=0, GLOBAL auto_increment_increment={increment}, GLOBAL auto_increment_offset={offset}");
+    session.exec(&sql, deadline).await?;
     if how.ack {
         require_acks(session, deadline).await?;
     } else {
         relax_acks(session, deadline).await?;
     }
-    let (increment, offset) = how.interleave.unwrap_or((1, 1));
-    let sql = format!("SET GLOBAL auto_increment_increment={increment}, GLOBAL auto_increment_offset={offset}");
-    session.exec(&sql, deadline).await?;
-    reopen_writes(session, deadline).await?;
+    session.exec("SET GLOBAL super_read_only=OFF, GLOBAL read_only=OFF", deadline).await?;
     session.exec("SET GLOBAL event_scheduler=ON", deadline).await?;
     session.exec("SET GLOBAL offline_mode=OFF", deadline).await?;
     let expected = format!("0 0 {} 0 ON 0", u8::from(how.ack));

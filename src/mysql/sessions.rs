@@ -76,7 +76,7 @@ pub async fn end_older_sessions(session: &mut Session, user: &str, keep_ids: &[u
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// Its number.
-    pub id: u64,
+    pub id: u32,
     /// It runs nothing.
     pub idle: bool,
 }
@@ -86,7 +86,7 @@ pub async fn of_user(session: &mut Session, user: &str, deadline: Duration) -> R
     let list = processlist(session, deadline).await?;
     let ended = |row: &Row| column(row, "Command") == "Killed" && column(row, "State").starts_with(ACK_WAIT);
     let theirs = list.iter().filter(|row| column(row, "User") == user && !ended(row));
-    Ok(theirs.map(|row| Seen { id: u64::from(id_of(row)), idle: column(row, "Command") == "Sleep" }).collect())
+    Ok(theirs.map(|row| Seen { id: id_of(row), idle: column(row, "Command") == "Sleep" }).collect())
 }
 
 /// Ends one session, and sees it gone.

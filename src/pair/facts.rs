@@ -118,6 +118,13 @@ pub struct GuardSeen {
     pub old_sessions: Option<u32>,
 }
 
+impl GuardSeen {
+    /// The application's rights are taken, and nobody is left from before?
+    pub fn retired(&self) -> bool {
+        self.ddl_revoked && self.old_sessions == Some(0)
+    }
+}
+
 impl Facts {
     /// Everything this member holds: executed, or received and waiting to be applied.
     pub fn holds(&self) -> GtidSet {
@@ -260,6 +267,9 @@ pub struct Other {
     pub record: Record,
     /// The members that its record names.
     pub members: BTreeMap<String, Member>,
+    /// How old the newest seen position of this pair's primary is that the other primary has reached in applying, milliseconds at
+    /// its last answer. None: it has reached none that was seen lately.
+    pub behind_ms: Option<u64>,
 }
 
 impl Member {

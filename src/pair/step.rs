@@ -64,7 +64,8 @@ pub enum Step {
     ClearRequest { annotation: &'static str },
     /// Place the guard of a split, unlogged, or set its rows: the member accepts these key classes and no others.
     /// `epoch`: of the map that says where the others are. `ddl`, `unsharded`: it also accepts DDL, and writes to tables of no shard.
-    Guard { member: String, owned: BTreeSet<u32>, epoch: i64, ddl: bool, unsharded: bool },
+    /// `opens`: the member is opened next, so that what was lifted for this needn't be put back.
+    Guard { member: String, owned: BTreeSet<u32>, epoch: i64, ddl: bool, unsharded: bool, opens: bool },
     /// End the application's sessions that are older than the guard (what a REVOKE takes, a session with a chosen database keeps), or
     /// than the flip: idle ones now, those at work after a while. `at_once`: all of them, or what comes next isn't done.
     RetireSessions { member: String, at_once: bool },

@@ -10,7 +10,7 @@ use super::seen::Seen;
 use super::steer;
 use super::trouble::{Doing, Trouble, of_api};
 use super::{Output, find};
-use crate::api::expansion::{ClusterRef, ExpansionPlan, ExpansionPlanSpec, Phase, Purge, Standbys};
+use crate::api::expansion::{ClusterRef, ExpansionPlan, ExpansionPlanSpec, Phase, Purge, Standbys, default_reverse_window, default_wait_for_clients};
 use crate::api::{ShardCluster, conditions};
 
 /// See the module.
@@ -145,8 +145,8 @@ pub fn make(seen: &Seen, cluster: &ShardCluster, args: &Expand) -> Result<Expans
             to_shards: to,
             standbys: if args.standbys_after { Standbys::After } else { Standbys::Before },
             until,
-            wait_for_clients: "30s".to_owned(),
-            reverse_window: "10m".to_owned(),
+            wait_for_clients: default_wait_for_clients(),
+            reverse_window: default_reverse_window(),
             split_at: Vec::new(),
             purge: Purge::default(),
         },

@@ -16,14 +16,6 @@ use crate::support::{secs, with_temp_ns_for};
 /// Rows with the keys 1 to this.
 const KEYS: i64 = 120;
 
-async fn map(shop: &Shop, routes: Option<&Routes>) -> Map {
-    let maps: Api<ConfigMap> = Api::namespaced(shop.client.clone(), &shop.ns);
-    let text = maps.get("shop-map").await.expect("the map").data.unwrap_or_default().remove("map.json").unwrap_or_default();
-    let mut map = Map::parse(&text).expect("a map");
-    map.routes = routes.cloned();
-    map
-}
-
 /// One shard with rows becomes two; each row is where the new map says.
 async fn becomes_two(client: &Client, ns: &str, sharding: Value, routes: Option<Routes>) {
     let shop = Shop::with(client, ns, 1, json!({"sharding": sharding})).await;
@@ -34,7 +26,7 @@ async fn becomes_two(client: &Client, ns: &str, sharding: Value, routes: Option<
     let plan = Plan::apply(&shop, "to-2", 2, json!({"until": "Complete"})).await;
     let status = plan.reaches(Phase::Complete, secs(200)).await;
     println!("{:?}", status.shards);
-    let map = map(&shop, routes.as_ref()).await;
+    let map = Map { routes, ..shop.map().await.expect("the map") };
     for shard in 0..2 {
         let primary = shop.pairs().get(&format!("shop-{shard}")).await.expect("a pair").status.expect("a status").record.primary;
         let has = shop.ask(&primary, "SELECT group_concat(user_id ORDER BY user_id) FROM shop.orders").await;

@@ -84,7 +84,7 @@ impl Split {
             }
             let fenced = begun.elapsed();
             let on_x = &mut self.sessions[2];
-            guard::set_owned(on_x, &self.guard.childs(), epoch).await.expect("X accepts its keys");
+            guard::give(on_x, &self.guard.childs(), epoch).await.expect("X accepts its keys");
             role::open_primary(on_x, role::OpenAs { ack: true, interleave: Some((2, 2)), stop_channel: false }, SOON).await.expect("X opens");
             println!("flip: everything was on the child after {fenced:?}, it was open after {:?}", begun.elapsed());
             return begun.elapsed();

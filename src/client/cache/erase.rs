@@ -8,11 +8,10 @@ use std::time::Duration;
 use redis::{RedisError, Script};
 
 use super::link::{Link, Open};
-use super::scripts::Scripts;
+use super::scripts::{self, Scripts};
 
 /// KEYS generation, positions; ARGV generation, name, position.
 const KEEP: &str = r"
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('GONE another generation') end
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 return 1";
 
@@ -44,7 +43,7 @@ impl Eraser {
     pub fn new(redis: &str, namespace: &str, deadline: Duration) -> Result<Self, Away> {
         let client = redis::Client::open(redis).map_err(|error| Away(format!("the address of Redis: {error}")))?;
         let link = Link::new(client, namespace, deadline, Duration::from_millis(200));
-        Ok(Self { link, scripts: Scripts::default(), keep: Script::new(KEEP), anew: Script::new(ANEW) })
+        Ok(Self { link, scripts: Scripts::default(), keep: scripts::here(KEEP), anew: Script::new(ANEW) })
     }
 
     /// Erases values, and takes leases away: who has read before fills nothing.
@@ -75,8 +74,8 @@ impl Eraser {
     /// Keeps how far `name` has come. Everything up to there was erased.
     pub async fn keep(&self, name: &str, position: &str) -> Result<(), Away> {
         let open = self.open().await?;
-        let mut call = self.keep.key(&*open.generation.0);
-        call.key(positions(&open)).arg(&*open.generation.1).arg(name).arg(position);
+        let mut call = open.call(&self.keep, &[]);
+        call.key(positions(&open)).arg(name).arg(position);
         let result = call.invoke_async::<u8>(&mut open.connection.clone()).await;
         self.done(&open, result).map(drop)
     }

@@ -218,7 +218,7 @@ impl Cache {
         let inner = &*self.inner;
         let token = format!("{:016x}", rand::random::<u64>());
         let open = inner.begin(&token, keys).await;
-        let outbox = open.is_none().then(|| format!("INSERT INTO {} (cache_key) VALUES (?)", quoted(&inner.options.outbox)));
+        let outbox = open.is_none().then(|| inner.leaving());
         if outbox.is_some() {
             count(&inner.counts.outboxed);
         }
@@ -266,6 +266,11 @@ impl Cache {
 }
 
 impl Inner {
+    /// Leaves a key in the outbox.
+    fn leaving(&self) -> String {
+        format!("INSERT INTO {} (cache_key) VALUES (?)", quoted(&self.options.outbox))
+    }
+
     /// Ends a write that was committed. False: Redis was not told.
     async fn committed(&self, open: &Open, at: At<'_>, token: &str, keys: &[&str]) -> bool {
         if !self.options.standby_reads {
@@ -294,8 +299,8 @@ impl Inner {
             }
         }
         count(&self.counts.outboxed);
-        let (sql, values) = (format!("INSERT INTO {} (cache_key) VALUES (?)", quoted(&self.options.outbox)), keys);
-        let left = self.client.write(at, true, Some((&sql, values)), &|_: &mut Conn| Box::pin(std::future::ready(Ok(()))) as Work<'_, ()>);
+        let sql = self.leaving();
+        let left = self.client.write(at, true, Some((&sql, keys)), &|_: &mut Conn| Box::pin(std::future::ready(Ok(()))) as Work<'_, ()>);
         if let Err(error) = left.await {
             tracing::error!(%error, "neither Redis nor the outbox could be told of a write: its keys may be old until their TTL");
         }

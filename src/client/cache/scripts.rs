@@ -108,13 +108,18 @@ pub(super) struct Scripts {
     pub(super) due: Script,
 }
 
+/// A script that refuses another generation than its first argument's, and has the time as `now`.
+pub(super) fn here(script: &str) -> Script {
+    Script::new(&format!("{HERE}{script}"))
+}
+
 pub(super) fn open() -> Script {
     Script::new(OPEN)
 }
 
 impl Default for Scripts {
     fn default() -> Self {
-        let [get, fill, begin, end, defer, delete, due] = [GET, FILL, BEGIN, END, DEFER, DELETE, DUE].map(|script| Script::new(&format!("{HERE}{script}")));
+        let [get, fill, begin, end, defer, delete, due] = [GET, FILL, BEGIN, END, DEFER, DELETE, DUE].map(here);
         Self { get, fill, begin, end, defer, delete, due }
     }
 }

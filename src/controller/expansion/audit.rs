@@ -16,6 +16,7 @@ use crate::api::pair::ShardPair;
 use crate::expansion::facts::Audit;
 use crate::mysql::audit::{self, Found, Side, Start};
 use crate::mysql::gtid::GtidSet;
+use crate::mysql::replication;
 use crate::pair::record::Ceded;
 use crate::pair::split::LinkState;
 use crate::routing::Guard;
@@ -75,8 +76,7 @@ async fn look(desk: &Desk, pair: &ShardPair, guard: &Guard, owned: BTreeSet<u32>
         }
         (None, Some(_)) => audit::start(&mut ask).await.map_err(|e| e.to_string())?,
         (None, None) => {
-            let executed = ask.scalar("SELECT @@global.gtid_executed", READ).await.map_err(|e| e.to_string())?.unwrap_or_default();
-            let all = GtidSet::parse(&executed).map_err(|e| e.to_string())?;
+            let all = replication::global(&mut ask, "gtid_executed", READ).await.map_err(|e| e.to_string())?;
             Start { since: servers.iter().fold(all, |rest, uuid| rest.without_source(uuid)), since_us: 0 }
         }
     };

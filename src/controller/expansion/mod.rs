@@ -108,9 +108,9 @@ impl Runner {
         seen.clients = self.clients(&plan, &seen).await;
         let now = Timestamp::now();
         let mut decision = spans::part("decide").in_scope(|| decide(&plan, &seen, now));
-        let news = !decision.steps.is_empty() || self.memory.said.as_ref().is_none_or(|(reason, _)| *reason != decision.note.reason);
+        let before = self.memory.said.as_ref().map(|(reason, _)| reason.as_str());
         let epoch = self.memory.written.cluster.as_ref().and_then(|c| c.status.as_ref()).and_then(|s| s.epoch).unwrap_or_default();
-        spans::decided(epoch, decision.note.reason.as_str(), &decision.note.message, &decision.steps.iter().map(Step::name).collect::<Vec<_>>(), news);
+        spans::decided(epoch, decision.note.reason.as_str(), &decision.note.message, &decision.steps.iter().map(Step::name).collect::<Vec<_>>(), before);
         self.work.want(&decision.work, &self.errand(&plan));
         let planned = decision.steps.len();
         let surprise = self.act(&plan, &mut decision).instrument(spans::part("act")).await.err();

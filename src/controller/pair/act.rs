@@ -47,7 +47,9 @@ impl Runner {
         for step in &decision.steps {
             let begun = std::time::Instant::now();
             self.point(step.name()).await;
-            self.step(&record, step).instrument(spans::step(step.name(), record.epoch)).await?;
+            let done = self.step(&record, step).instrument(spans::step(step.name(), record.epoch)).await;
+            self.memory.acted = Some(std::time::Instant::now());
+            done?;
             // What follows is decided for the record that was just written.
             if let Step::WriteRecord(new) = step {
                 record = (**new).clone();
@@ -94,7 +96,7 @@ impl Runner {
             Step::EnableEvents { member } => role::enable_events(self.at(member).await?, SLOW).await.map(drop).map_err(failed),
             Step::SetMembers { members } => self.set_members(members).await,
             Step::ClearRequest { annotation } => self.clear_request(annotation).await,
-            Step::Guard { member, owned, epoch, ddl, unsharded } => self.set_guard(member, owned, *epoch, (*ddl, *unsharded)).await,
+            Step::Guard { member, owned, epoch, ddl, unsharded, opens } => self.set_guard(member, (owned, *epoch), (*ddl, *unsharded), *opens).await,
             Step::RetireSessions { member, at_once } => self.retire_sessions(member, *at_once).await,
             Step::RemoveGuard { member } => self.remove_guard(member).await,
             Step::CloseFollower { member } => self.close_follower(member).await,

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 
@@ -52,7 +53,7 @@ impl Runner {
         let name = names::read(&self.pair.spec.cluster, shard);
         let Some(service) = Stores::get(&stores.services, &self.namespace, &name) else { return };
         let there = Stores::get(&stores.slices, &self.namespace, &name);
-        let at = there.as_ref().and_then(|s| s.endpoints.first()?.addresses.first());
+        let at = there.as_deref().and_then(address);
         let leads = there.as_ref().filter(|_| at.is_some()).and_then(|s| s.labels().get(names::LABEL_MEMBER).cloned());
         let view = View { record, settings: &self.settings, seen, now: jiff::Timestamp::now() };
         let (to, why) = match reads::place(&view, max_lag_ms, leads.as_deref()) {
@@ -61,18 +62,14 @@ impl Runner {
             Reads::Nowhere(why) => (None, why),
         };
         let pod = to.as_ref().and_then(|to| Stores::get(&stores.pods, &self.namespace, &names::pod(to)));
-        let to = to.as_deref().zip(pod.as_deref()).filter(|(_, pod)| pod.status.as_ref().is_some_and(|s| s.pod_ip.is_some()));
+        let to = to.as_deref().zip(pod.as_deref()).filter(|(_, pod)| ip(pod).is_some());
         // No slice yet is as good as an empty one, which could never take an address of the other family.
-        let same = (there.is_some() || to.is_none()) && leads.as_deref() == to.map(|(member, _)| member) && at == to.and_then(|(_, pod)| pod.status.as_ref()?.pod_ip.as_ref());
+        let same = (there.is_some() || to.is_none()) && leads.as_deref() == to.map(|(member, _)| member) && at == to.and_then(|(_, pod)| ip(pod));
         // A move comes first (invariant 10). Until it is over the slice leads to a member that is the pair's in any case.
         if same || moving(record, seen) || self.settings.paused || !self.ctx.leadership.holds() {
             return;
         }
-        let mut wanted = manifests::slice::of_reads(&self.pair, &service, to);
-        if let Some(slice) = there {
-            wanted.metadata.resource_version = slice.resource_version();
-            wanted.address_type.clone_from(&slice.address_type);
-        }
+        let wanted = onto(there.as_deref(), manifests::slice::of_reads(&self.pair, &service, to));
         match self.put_slice(&wanted).await {
             Ok(()) => tracing::info!(service = name, leads_to = to.map(|(member, _)| member), why, "reads of the standby"),
             Err(surprise) => tracing::warn!(service = name, %surprise, "the slice for reads"),
@@ -85,18 +82,29 @@ impl Runner {
         let service = Stores::get(&stores.services, &self.namespace, member)?;
         let pod = Stores::get(&stores.pods, &self.namespace, &names::pod(member)).filter(|p| !super::observe::ended(p));
         let there = Stores::get(&stores.slices, &self.namespace, member);
-        let leads_to = there.as_ref().and_then(|s| s.endpoints.first()?.addresses.first());
-        if leads_to == pod.as_ref().and_then(|p| p.status.as_ref()?.pod_ip.as_ref()) {
+        if there.as_deref().and_then(address) == pod.as_deref().and_then(ip) {
             return None;
         }
-        let mut wanted = manifests::slice::of_member(&self.pair, &service, pod.as_deref());
-        if let Some(slice) = there {
-            wanted.metadata.resource_version = slice.resource_version();
-            // A slice keeps its family.
-            wanted.address_type.clone_from(&slice.address_type);
-        }
-        Some(wanted)
+        Some(onto(there.as_deref(), manifests::slice::of_member(&self.pair, &service, pod.as_deref())))
     }
+}
+
+/// Where a slice leads.
+fn address(slice: &EndpointSlice) -> Option<&String> {
+    slice.endpoints.first()?.addresses.first()
+}
+
+fn ip(pod: &Pod) -> Option<&String> {
+    pod.status.as_ref()?.pod_ip.as_ref()
+}
+
+/// In the place of the one that is there, which keeps its family.
+fn onto(there: Option<&EndpointSlice>, mut wanted: EndpointSlice) -> EndpointSlice {
+    if let Some(slice) = there {
+        wanted.metadata.resource_version = slice.resource_version();
+        wanted.address_type.clone_from(&slice.address_type);
+    }
+    wanted
 }
 
 /// May the VIP be about to move?

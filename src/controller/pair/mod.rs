@@ -7,6 +7,7 @@
 mod act;
 mod addresses;
 mod faultpoint;
+mod flip;
 pub(in crate::controller) mod hands;
 mod observe;
 mod provisioning;
@@ -14,6 +15,7 @@ mod reporting;
 mod rewind;
 pub(in crate::controller) mod split;
 mod switchover;
+mod trail;
 pub(in crate::controller) mod write;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -74,10 +76,14 @@ pub const UNHURRIED: usize = 16;
 
 /// A fresh look at a member, in a pass that follows another at once, takes at most this.
 const REFRESH: Duration = Duration::from_millis(100);
+/// After a step nothing that was said before it counts: the members' next answers are waited for this long, while they answer at all.
+const SETTLED: Duration = Duration::from_secs(1);
 /// Between two looks at something that is expected any moment.
 const SOON: Duration = Duration::from_millis(5);
-/// Something expected any moment that doesn't come for this long is looked for at leisure.
+/// Something expected any moment that doesn't come for this long is looked for at leisure …
 const IMPATIENT: Duration = Duration::from_secs(10);
+/// … and closely again, as long, when this is over.
+const ANEW: Duration = Duration::from_secs(30);
 /// Accounts are read again this often while a member refuses them.
 const SECRET_AGE: Duration = Duration::from_secs(5);
 
@@ -97,9 +103,13 @@ struct Memory {
     /// From the first sign of trouble to the slice, of a move whose status doesn't say so yet.
     gap: Option<Duration>,
     surprises: u32,
+    /// When our last step ended: what a member said before is old.
+    acted: Option<Instant>,
     /// A comparison of rows that waits for its member to catch up: member, primary and epoch.
     comparison: Option<((String, String, i64), crate::mysql::rewind::check::Look)>,
     busy_since: Option<Instant>,
+    /// Where the primary was lately: how far is the other side of a split behind it?
+    trail: trail::Trail,
     /// How long the keys that move paused, at the last flip or way back, and which flip that was.
     pause: Option<Duration>,
     paused_at: Option<i64>,
@@ -218,8 +228,8 @@ impl Runner {
         }
         let now = Timestamp::now();
         let mut decision = spans::part("decide").in_scope(|| decide(&record, &self.settings, &seen, now));
-        let news = !decision.steps.is_empty() || self.memory.said.as_ref().is_none_or(|(reason, _)| *reason != decision.note.reason);
-        spans::decided(record.epoch, decision.note.reason.as_str(), &decision.note.message, &decision.steps.iter().map(Step::name).collect::<Vec<_>>(), news);
+        let before = self.memory.said.as_ref().map(|(reason, _)| reason.as_str());
+        spans::decided(record.epoch, decision.note.reason.as_str(), &decision.note.message, &decision.steps.iter().map(Step::name).collect::<Vec<_>>(), before);
         self.note_trouble(&record, &seen, &decision);
         let next = match self.act(&record, &decision).instrument(spans::part("act")).await {
             Ok(()) => decision.next,
@@ -256,6 +266,10 @@ impl Runner {
                 self.memory.soon_since = Some(Instant::now());
                 Next::Soon
             }
+            (Next::Soon, Some(since)) if since.elapsed() > ANEW => {
+                self.memory.soon_since = Some(Instant::now());
+                Next::Soon
+            }
             (Next::Soon, Some(since)) if since.elapsed() > IMPATIENT => Next::Tick,
             (Next::Tick, _) => {
                 self.memory.soon_since = None;
@@ -264,24 +278,26 @@ impl Runner {
             (other, _) => other,
         };
         match next {
-            Next::Now => self.refresh().await,
+            Next::Now => self.refresh(SETTLED).await,
             Next::Soon => {
                 tokio::time::sleep(SOON).await;
-                self.refresh().await;
+                self.refresh(REFRESH).await;
             }
             Next::Tick => {
                 let woken = tokio::time::timeout(TICK, self.notify.notified()).await.is_ok();
                 // Something changed at one member: what does the other say now? (Keys that were ceded to us wait for nothing.)
                 if woken && !self.called() {
-                    self.refresh().await;
+                    self.refresh(REFRESH).await;
                 }
             }
         }
     }
 
-    async fn refresh(&self) {
-        let all: Vec<Arc<Prober>> = self.probers.values().cloned().chain(self.others()).collect();
-        futures::future::join_all(all.iter().map(|p| p.refresh(REFRESH))).await;
+    /// Asks all members, and those of a split's other side.
+    async fn refresh(&self, limit: Duration) {
+        let own = self.probers.values().cloned().map(|p| (p, limit));
+        let all: Vec<(Arc<Prober>, Duration)> = own.chain(self.others().into_iter().map(|p| (p, limit.min(REFRESH)))).collect();
+        futures::future::join_all(all.iter().map(|(p, limit)| p.refresh(*limit))).await;
     }
 
     /// The newer of what the watch brought and what was written last.

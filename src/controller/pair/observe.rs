@@ -21,6 +21,10 @@ impl Runner {
             let mut member = self.objects(&name);
             if let Some(prober) = self.probers.get(&name) {
                 prober.snapshot(&mut member);
+                // What it said before our last step is no news of what it is now.
+                if self.memory.acted.is_some_and(|acted| !prober.asked_since(acted)) {
+                    member.facts_age_ms = u64::MAX;
+                }
             }
             // `clone_status` may say "In Progress" of a clone that died with its server: only our own task runs one.
             let cloning = self.clone.as_ref().is_some_and(|task| !task.is_finished());
@@ -30,6 +34,11 @@ impl Runner {
             seen.members.insert(name, member);
         }
         self.remember_serving(record, &mut seen);
+        if let Some(other) = seen.other.as_mut()
+            && let (Some(from), Some(to)) = (seen.members.get(&record.primary), other.members.get(&other.record.primary))
+        {
+            other.behind_ms = self.memory.trail.behind_ms(from, to, Instant::now());
+        }
         seen
     }
 

@@ -4,37 +4,31 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 
 use super::Runner;
-use super::act::{QUICK, SLOW, surprise};
+use super::act::{SLOW, surprise};
 use super::hands::Surprise;
-use super::switchover::DATA_PLANE;
 use crate::api::cluster::{Sharding, Strategy};
 use crate::api::pair::{ShardPair, Split, SplitKeys, SplitRole};
 use crate::controller::prober::Prober;
 use crate::controller::stores::Stores;
 use crate::mysql::facts::Asked;
-use crate::mysql::gtid::GtidSet;
-use crate::mysql::heartbeat::{self, Outcome};
-use crate::mysql::{facts, guard, replication, role, sessions};
-use crate::pair::facts::{Contact, Other};
+use crate::mysql::{guard, replication, role};
+use crate::pair::facts::Other;
 use crate::pair::record::Record;
 use crate::pair::settings::{GuardWanted, SplitWanted};
 use crate::routing::{Guard, Keys, Table};
 
 /// Keys that move may wait this long for the fence, and then this long for the other side to have everything.
-const BUDGET: Duration = Duration::from_secs(1);
+pub(super) const BUDGET: Duration = Duration::from_secs(1);
 /// A trigger may wait this long for open transactions in one pass; the next goes on.
 const PLACE: Duration = Duration::from_secs(2);
 /// Heartbeat row of shard 0.
 const FIRST_ROW: u16 = 16;
-/// A look at a member of the other side takes at most this.
-const LOOK: Duration = Duration::from_millis(100);
 /// The application's old sessions get this long to finish what they are at; then they are ended.
 const GRACE: Duration = Duration::from_secs(10);
 /// Before a channel is forgotten, everything received is applied within this.
@@ -140,7 +134,7 @@ impl Runner {
     }
 
     /// Places the guard, or sets what differs; each part is idempotent.
-    pub(super) async fn set_guard(&mut self, member: &str, owned: &BTreeSet<u32>, epoch: i64, (ddl, unsharded): (bool, bool)) -> Result<(), Surprise> {
+    pub(super) async fn set_guard(&mut self, member: &str, (owned, epoch): (&BTreeSet<u32>, i64), (ddl, unsharded): (bool, bool), opens: bool) -> Result<(), Surprise> {
         let named = surprise("Guard");
         let Some(wanted) = self.guard.clone() else { return Err(Surprise::new("Guard", "no guard can be made")) };
         let app = self.memory.app.as_ref().map(|(_, app)| app.user.clone());
@@ -149,6 +143,8 @@ impl Runner {
         let there = guard::read(session).await.map_err(&named)?.unwrap_or_default();
         if there.hash != wanted.hash() {
             guard::place(session, &wanted, owned, epoch, PLACE).await.map_err(&named)?;
+        } else if opens && owned.is_superset(&there.owned) && there.owned != *owned {
+            guard::give(session, owned, epoch).await.map_err(&named)?;
         } else if there.owned != *owned {
             guard::set_owned(session, owned, epoch).await.map_err(&named)?;
         }
@@ -171,10 +167,10 @@ impl Runner {
         let Some((_, app)) = self.memory.app.clone() else { return Err(Surprise::new(named, "the application's account isn't known yet")) };
         let grace = if at_once { Duration::ZERO } else { GRACE };
         let left = guard::retire_sessions(self.at(member).await?, &app.user, grace).await.map_err(surprise(named))?;
-        match left {
-            left if at_once && left > 0 => Err(Surprise::new(named, format!("{left} sessions of {} on {member} don't end", app.user))),
-            _ => Ok(()),
+        if at_once && left > 0 {
+            return Err(Surprise::new(named, format!("{left} sessions of {} on {member} don't end", app.user)));
         }
+        Ok(())
     }
 
     /// A parent's sessions from before the flip have ended before (`guard::note_sessions`).
@@ -208,103 +204,6 @@ impl Runner {
             guard::note_sessions(session).await.map_err(&named)?;
         }
         replication::forget(session, drain, DRAIN, SLOW).await.map_err(&named)
-    }
-
-    /// See [`crate::pair::step::Step::Cede`]. What fails before the record is written is undone here at once; where this
-    /// doesn't get to it, the guard's rows follow the record in the next pass.
-    pub(super) async fn cede(&mut self, primary: &str, to: (&str, Option<&str>), classes: (u32, u32), record: &Record) -> Result<(), Surprise> {
-        let mut record = record.clone();
-        if let Some(ceded) = &mut record.ceded {
-            ceded.fenced_at = MicroTime(Timestamp::now());
-        }
-        let map_epoch = self.pair.spec.split.as_ref().and_then(|s| s.map_epoch).unwrap_or_default();
-        if let Err(why) = self.fence(primary, to, (classes.0, map_epoch), &mut record).await {
-            let both = BTreeSet::from([classes.0, classes.1]);
-            let undone = match self.at(primary).await {
-                Ok(session) => guard::set_owned(session, &both, map_epoch).await.map_err(surprise("Cede")),
-                Err(surprise) => Err(surprise),
-            };
-            tracing::info!(pair = %self.pair.name_any(), %why, undone = undone.is_ok(), "flip undone");
-            return Err(why);
-        }
-        self.write_record(&record).await
-    }
-
-    /// Refuse the moving keys; then all that passed before is on the child's members.
-    async fn fence(&mut self, primary: &str, (to, acker): (&str, Option<&str>), (moves, map_epoch): (u32, i64), record: &mut Record) -> Result<(), Surprise> {
-        let named = surprise("Cede");
-        let row = heartbeat_row(&self.pair);
-        let begun = Instant::now();
-        let session = self.at(primary).await?;
-        guard::fence(session, moves, map_epoch, BUDGET).await.map_err(&named)?;
-        let fenced = begun.elapsed();
-        // A transaction frees its locks a moment before it shows in gtid_executed; one that is logged after it shows after it.
-        match heartbeat::beat(session, row, record.epoch - 1, BUDGET).await {
-            Outcome::Written => {}
-            other => return Err(Surprise::new("Cede", format!("{primary}: {other:?}"))),
-        }
-        let beaten = begun.elapsed();
-        let last = replication::state(session, QUICK).await.map_err(&named)?.executed;
-        if let Some(ceded) = &mut record.ceded {
-            ceded.executed = format!("{last:#}");
-        }
-        let waiting = Instant::now();
-        let (there, with_acker) = tokio::join!(self.other_has("Cede", to, &last, true, waiting), async {
-            match acker {
-                Some(acker) => self.other_has("Cede", acker, &last, false, waiting).await,
-                None => Ok(()),
-            }
-        });
-        there.and(with_acker)?;
-        let ms = |d: Duration| d.as_millis() as u64;
-        tracing::info!(pair = %self.pair.name_any(), fence_ms = ms(fenced), beat_ms = ms(beaten - fenced), all_ms = ms(begun.elapsed()), "fenced");
-        Ok(())
-    }
-
-    /// Waits until a member of the other side has all of this: executed, or at least received.
-    async fn other_has(&self, step: &str, member: &str, all: &GtidSet, executed: bool, begun: Instant) -> Result<(), Surprise> {
-        let Some(prober) = self.ctx.members.find(&self.namespace, member) else { return Err(Surprise::new(step, format!("{member} isn't watched"))) };
-        loop {
-            prober.refresh(LOOK).await;
-            let mut seen = crate::pair::facts::Member::default();
-            prober.snapshot(&mut seen);
-            let holds = seen.facts.as_ref().is_some_and(|f| if executed { f.executed.contains(all) } else { f.holds().contains(all) });
-            if holds && seen.contact == Contact::Answering {
-                return Ok(());
-            }
-            if begun.elapsed() >= BUDGET {
-                let missing = seen.facts.map(|f| all.subtract(&f.executed).count()).unwrap_or_default();
-                return Err(Surprise::new(step, format!("{member} lacks {missing} transactions after {} ms", BUDGET.as_millis())));
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    /// See [`crate::pair::step::Step::GiveBack`]. What fails before the record is written is undone here at once, else by
-    /// the ordinary rules: the primary is still recorded as open.
-    pub(super) async fn give_back(&mut self, primary: &str, to: &str, record: &Record) -> Result<(), Surprise> {
-        let named = surprise("GiveBack");
-        let begun = Instant::now();
-        if let Err(why) = self.close_and_hand_over(primary, to).await {
-            let undone = role::reopen_writes(self.at(primary).await?, QUICK).await;
-            tracing::info!(pair = %self.pair.name_any(), %why, undone = undone.is_ok(), "way back undone");
-            return Err(why);
-        }
-        self.write_record(record).await?;
-        self.point_vip(to).await?;
-        self.memory.pause = Some(begun.elapsed());
-        let Some(accounts) = self.accounts.clone() else { return Ok(()) };
-        tokio::time::sleep(DATA_PLANE).await;
-        // All of the child's sessions have moving keys, or nothing to do here.
-        let keep = [accounts.operator.user.as_str(), accounts.replication.user.as_str()];
-        sessions::end_application_sessions(self.at(primary).await?, &keep, QUICK).await.map(drop).map_err(named)
-    }
-
-    async fn close_and_hand_over(&mut self, primary: &str, to: &str) -> Result<(), Surprise> {
-        let named = surprise("GiveBack");
-        role::close_writes(self.at(primary).await?, BUDGET).await.map_err(&named)?;
-        let last = facts::read(self.at(primary).await?, QUICK).await.map_err(&named)?.executed;
-        self.other_has("GiveBack", to, &last, true, Instant::now()).await
     }
 }
 

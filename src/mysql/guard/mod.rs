@@ -6,6 +6,7 @@
 //! long transaction would stall everybody (seen).
 
 mod blockers;
+mod quick;
 mod rights;
 mod triggers;
 
@@ -19,6 +20,7 @@ use super::replication::{not_seen, timed_out};
 use super::session::{Session, quote};
 use super::unlogged::{self, SHORT};
 use crate::routing::{Guard, KeyKind};
+pub use quick::{fence, give};
 pub(in crate::mysql) use rights::is_revoked;
 pub use rights::{note_sessions, restore_ddl, retire_sessions, revoke_ddl};
 use triggers::{PREFIX, Trigger, UNSHARDED};
@@ -155,19 +157,6 @@ async fn set_rows(s: &mut Session, owned: &BTreeSet<u32>, epoch: i64) -> Result<
     s.exec(&format!("UPDATE shardpair.guard_state SET epoch={epoch} WHERE id=1"), SHORT).await
 }
 
-/// From its return on, the application's writes with keys of `class` are refused here: every one that had passed before
-/// is committed or rolled back. `TimedOut` after `wait`, with the session that holds it up: nothing has changed then.
-/// (After `NoAnswer` it may still happen: end the session, and set the rows from the record.)
-pub async fn fence(s: &mut Session, class: u32, epoch: i64, wait: Duration) -> Result<(), Error> {
-    // The member is writable: nothing to lift. Few round trips, for keys that move wait meanwhile.
-    s.exec("SET SESSION sql_log_bin=0", SHORT).await?;
-    let done = set_row(s, class, false, epoch, wait).await;
-    if s.is_usable() {
-        s.exec("SET SESSION sql_log_bin=1", SHORT).await?;
-    }
-    done
-}
-
 /// Locks the row, for at most `wait`, then sets it. Opening ends the sessions that hold a class which nobody may write.
 async fn set_row(s: &mut Session, class: u32, owned: bool, epoch: i64, wait: Duration) -> Result<(), Error> {
     let begun = Instant::now();
@@ -199,9 +188,13 @@ async fn try_set_row(s: &mut Session, class: u32, owned: bool, epoch: i64, wait:
         if found.is_empty() {
             return Err(not_seen(s, "changing the guard", format!("no row of key class {class}")));
         }
-        s.exec(&format!("UPDATE shardpair.guard SET owned={}, epoch={epoch} WHERE class={class}", u8::from(owned)), SHORT).await?;
-        let since = if owned || class == UNSHARDED { String::new() } else { format!(", since=IF(@@read_only, NULL, {EXECUTED}), since_us={NOW_US}") };
-        s.exec(&format!("UPDATE shardpair.guard_state SET epoch={epoch}{since} WHERE id=1"), SHORT).await?;
+        let since = if owned || class == UNSHARDED { String::new() } else { format!(", s.since=IF(@@read_only, NULL, {EXECUTED}), s.since_us={NOW_US}") };
+        // One statement: behind a fence each round trip counts.
+        let sql = format!(
+            "UPDATE shardpair.guard g JOIN shardpair.guard_state s ON s.id=1 SET g.owned={}, g.epoch={epoch}, s.epoch={epoch}{since} WHERE g.class={class}",
+            u8::from(owned)
+        );
+        s.exec(&sql, SHORT).await?;
         s.exec("COMMIT", SHORT).await
     }
     .await;

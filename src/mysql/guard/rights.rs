@@ -88,15 +88,15 @@ pub async fn retire_sessions(s: &mut Session, user: &str, grace: Duration) -> Re
     let rows = s.rows(sql, SHORT).await?;
     let number = |name: &str| rows.first().and_then(|row| row.get(name)?.parse::<u64>().ok()).unwrap_or(0);
     let (last_old, over) = (number("last_old"), u128::from(number("age_ms")) >= grace.as_millis());
-    if !over && sessions::of_user(s, user, SHORT).await?.iter().any(|old| old.id <= last_old) {
+    let old = async |s: &mut Session| Ok::<_, Error>(sessions::of_user(s, user, SHORT).await?.into_iter().filter(|old| u64::from(old.id) <= last_old).collect::<Vec<_>>());
+    if !over && !old(s).await?.is_empty() {
         // A look of a moment ago, whoever's, is what would be shown.
         tokio::time::sleep(super::TRX_POLL).await;
     }
     let busy = s.rows("SELECT trx_mysql_thread_id FROM information_schema.innodb_trx", SHORT).await?;
-    let busy = busy.iter().filter_map(|row| row.at(0)?.parse().ok()).collect::<BTreeSet<u64>>();
+    let busy = busy.iter().filter_map(|row| row.at(0)?.parse().ok()).collect::<BTreeSet<u32>>();
     // Right after: who runs nothing now and had no transaction a moment ago has none.
-    let old = async |s: &mut Session| Ok::<_, Error>(sessions::of_user(s, user, SHORT).await?.into_iter().filter(|old| old.id <= last_old).collect::<Vec<_>>());
-    let ending = old(s).await?.iter().filter(|old| over || old.idle && !busy.contains(&old.id)).map(|old| old.id as u32).collect();
+    let ending = old(s).await?.iter().filter(|old| over || old.idle && !busy.contains(&old.id)).map(|old| old.id).collect();
     match sessions::end_sessions(s, &ending, ENDING).await {
         Ok(_) | Err(Error::TimedOut { .. }) => {}
         Err(error) => return Err(error),

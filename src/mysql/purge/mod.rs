@@ -12,7 +12,6 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::error::Error;
-use super::facts::gtids;
 use super::replication::{self, not_seen};
 use super::session::{Session, quote};
 use super::walk::{Place, Walk};
@@ -202,8 +201,8 @@ impl<'a> Purge<'a> {
             self.primary.exec("COMMIT", LONG).await?;
             table.deleted = deleted;
             if self.unseen.back().is_none_or(|(at, _)| at.elapsed() >= LOOK_EVERY) {
-                let executed = self.primary.scalar("SELECT @@global.gtid_executed", SHORT).await?.unwrap_or_default();
-                self.unseen.push_back((Instant::now(), gtids(self.primary.member(), "executed", &executed)?));
+                let executed = replication::global(self.primary, "gtid_executed", SHORT).await?;
+                self.unseen.push_back((Instant::now(), executed));
             }
         }
         (table.place, table.scanned, table.done) = (place, scanned, last);

@@ -17,9 +17,8 @@ use std::time::Duration;
 pub use refusal::Refusal;
 
 use super::error::Error;
-use super::facts::gtids;
 use super::gtid::GtidSet;
-use super::replication::{not_seen, refuse_waiting, stop_applier, stop_receiver};
+use super::replication::{self, not_seen, refuse_waiting, stop_applier, stop_receiver};
 use super::session::{Session, quote};
 use read::{Inverse, Trouble};
 
@@ -97,8 +96,7 @@ async fn mark(session: &mut Session) -> Result<Option<i64>, Error> {
 }
 
 async fn executed(session: &mut Session) -> Result<GtidSet, Error> {
-    let text = session.scalar("SELECT @@GLOBAL.gtid_executed", SHORT).await?.unwrap_or_default();
-    gtids(session.member(), "gtid_executed", &text)
+    replication::global(session, "gtid_executed", SHORT).await
 }
 
 /// What no row image shows.

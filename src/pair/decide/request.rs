@@ -245,7 +245,7 @@ fn replace(view: &View, name: &str) -> Decision {
     if !view.primary_answer().is_some_and(open) {
         return refuse(annotation, format!("{} isn't open: nothing to clone from", view.record.primary));
     }
-    let mut decision = standby::replace(view, name, format!("{name} is replaced on request"));
+    let mut decision = standby::replace(view, Some(name), format!("{name} is replaced on request"));
     if decision.steps.is_empty() {
         return decision;
     }

@@ -146,7 +146,7 @@ fn given_up(view: &View, name: &str, member: &Member) -> Option<Decision> {
     }
     let after_ms = view.settings.replace_after_ms?;
     let open = view.primary_answer().is_some_and(|p| view.in_role(p));
-    (open && member.away_ms() >= after_ms).then(|| replace(view, name, format!("{name} has been away for {} s", member.away_ms() / 1000)))
+    (open && member.away_ms() >= after_ms).then(|| replace(view, Some(name), format!("{name} has been away for {} s", member.away_ms() / 1000)))
 }
 
 /// It doesn't answer.
@@ -159,15 +159,16 @@ fn away(view: &View, member: &Member, name: &str) -> Option<Decision> {
     Some(Decision::wait(reason, format!("{name} doesn't answer{}{why}", if why.is_empty() { "" } else { ": " })))
 }
 
-/// A new member takes the standby's place: recorded with nothing known of it, so that it is provisioned and cloned.
-pub(super) fn replace(view: &View, old: &str, why: String) -> Decision {
+/// A new member takes the standby's place, or becomes the standby where there is none: recorded with nothing known of it, so that it
+/// is provisioned and cloned.
+pub(super) fn replace(view: &View, old: Option<&str>, why: String) -> Decision {
     let new = view.seen.next_member.clone();
     if new.is_empty() || view.record.member(&new).is_some() {
         // What the next free name is, is read from watches: they may be behind our own last write.
         return Decision::soon(Reason::Replacing, format!("{why}: a free name is awaited"));
     }
     let mut record = solo(view);
-    record.members.retain(|m| m.name != old);
+    record.members.retain(|m| Some(m.name.as_str()) != old);
     record.member_mut(&new);
     record.standby = Some(new.clone());
     // Its volume is kept, and with it what it holds.
@@ -175,7 +176,7 @@ pub(super) fn replace(view: &View, old: &str, why: String) -> Decision {
     record.rebuild = Some(Rebuild { member: new.clone(), phase: RebuildPhase::Marking, reason: Reason::Replacing.as_str().to_owned() });
     let members = vec![record.primary.clone(), new.clone()];
     let steps = vec![Step::WriteRecord(Box::new(record)), Step::SetMembers { members }];
-    let kept = if old.is_empty() { format!("{new} is made") } else { format!("{new} takes its place; the volume of {old} is kept") };
+    let kept = old.map_or_else(|| format!("{new} is made"), |old| format!("{new} takes its place; the volume of {old} is kept"));
     Decision::act(steps, Reason::Replacing, format!("{why}: {kept}"))
 }
 
@@ -183,7 +184,7 @@ fn no_standby(view: &View) -> Option<Decision> {
     // Its standby was given to a new shard (`standbys: After`), and the plan was taken back.
     let given = view.record.standby.is_none() && view.settings.members == [view.record.primary.clone()];
     if given && view.split().is_none() && view.record.follows.is_none() && view.primary_answer().is_some_and(open) {
-        return Some(replace(view, "", "its standby was given away".to_owned()));
+        return Some(replace(view, None, "its standby was given away".to_owned()));
     }
     let message = match &view.record.standby {
         Some(name) => format!("{name} isn't among the pair's members"),

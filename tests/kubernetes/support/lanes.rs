@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::Service;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use mysql_async::prelude::Queryable;
@@ -34,10 +34,7 @@ struct Router {
 }
 
 async fn read_map(shop: &Shop, account: &Target) -> Result<Router, String> {
-    let maps: Api<ConfigMap> = Api::namespaced(shop.client.clone(), &shop.ns);
-    let found = maps.get(&format!("{}-map", shop.name)).await.map_err(|e| e.to_string())?;
-    let text = found.data.unwrap_or_default().remove("map.json").unwrap_or_default();
-    let map = Map::parse(&text).map_err(|e| e.to_string())?;
+    let map = shop.map().await?;
     let services: Api<Service> = Api::namespaced(shop.client.clone(), &shop.ns);
     let listed = services.list(&ListParams::default().labels(&format!("shardpair.io/cluster={}", shop.name))).await.map_err(|e| e.to_string())?;
     let address = |name: &str| listed.items.iter().find(|s| s.name_any() == name)?.spec.as_ref()?.cluster_ip.as_ref()?.parse().ok();

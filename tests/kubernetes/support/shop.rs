@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use shardpair::api::conditions;
 use shardpair::api::pair::ShardPair;
 use shardpair::mysql::{Credentials, Endpoint, Session};
 use shardpair::pair::record::{Mode, Record};
+use shardpair::routing::Map;
 
 use super::faults::{Node, Process};
 use super::writer::{Log, Pace, Target, Writer};
@@ -90,6 +91,13 @@ impl Shop {
 
     pub fn clusters(&self) -> Api<ShardCluster> {
         Api::namespaced(self.client.clone(), &self.ns)
+    }
+
+    /// The map as it is now.
+    pub async fn map(&self) -> Result<Map, String> {
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.ns);
+        let found = maps.get(&format!("{}-map", self.name)).await.map_err(|e| e.to_string())?;
+        Map::parse(&found.data.unwrap_or_default().remove("map.json").unwrap_or_default()).map_err(|e| e.to_string())
     }
 
     pub fn pairs(&self) -> Api<ShardPair> {

@@ -67,6 +67,13 @@ impl Case<'_> {
                 broken.push("12: a switchover opens a member whose guard wasn't set".into());
             }
         }
+        for (at, step) in decision.steps.iter().enumerate() {
+            let Step::Guard { member, opens: true, .. } = step else { continue };
+            let then = decision.steps[at + 1..].iter().find(|s| !matches!(s, Step::RetireSessions { .. }));
+            if !matches!(then, Some(Step::OpenPrimary { member: of, .. }) if of == member) {
+                broken.push(format!("{member} isn't closed again, and not opened next: {then:?}"));
+            }
+        }
         if decision.steps.is_empty() && decision.note.reason == Reason::InSync && !self.well() {
             broken.push("InSync is said and not all is well".into());
         }
@@ -111,6 +118,14 @@ impl Case<'_> {
             of.members.iter().filter(|m| m.name != but).any(|m| all != all.without_source(&m.server_uuid))
         };
         !beyond(here, there, &other.record, &other.record.primary) && !beyond(there, here, current, member)
+    }
+
+    /// What the other primary still has to apply is little, or young.
+    fn near(&self, current: &Record) -> bool {
+        let Some(other) = &self.seen.other else { return false };
+        let (here, there) = (self.answer(current, &current.primary), other.members.get(&other.record.primary).and_then(|m| m.facts.as_ref()));
+        let few = here.zip(there).is_some_and(|(here, there)| here.executed.subtract(&there.executed).count() <= 16);
+        few || other.behind_ms.is_some_and(|ms| ms <= 100)
     }
 
     fn step(&self, current: &Record, before: Option<&Step>, step: &Step, broken: &mut Vec<String>) {
@@ -207,10 +222,12 @@ impl Case<'_> {
                 law(all.into_iter().flatten().all(|m| self.nobody_from_before(current, m)), "12: keys move while a session may TRUNCATE around the guard");
                 let begun = current.flip.as_ref().is_some_and(|f| f.begun_at.is_some());
                 law(begun && current.ceded.is_none() && current.transition.is_none(), "a flip that isn't recorded as begun");
+                law(self.near(current), "keys pause, and the other side is far behind");
                 law(*primary == current.primary && theirs == Some(to) && record.ceded.as_ref().is_some_and(|c| c.epoch == record.epoch && record.epoch > current.epoch), "a flip to somebody else");
             }
             Step::GiveBack { primary, to, record } => {
                 law(*primary == current.primary && theirs == Some(to) && record.follows.is_some() && current.linked.is_some() && current.severed.is_none(), "a way back that isn't open");
+                law(self.near(current), "keys pause, and the other side is far behind");
             }
             Step::KillProcess { member, pod_uid } => {
                 let seen = &self.seen.members[member];

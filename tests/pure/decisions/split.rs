@@ -124,15 +124,21 @@ impl World {
 
     /// What each sees of the other.
     pub fn look_over(&mut self) {
-        let Some(side) = self.parked.as_deref_mut() else { return };
+        let Some(side) = self.parked.as_deref() else { return };
         let members = |record: &Record, settings: &Settings, seen: &Observation| {
             let named = |n: &String| record.primary == *n || record.standby.as_ref() == Some(n) || settings.members.contains(n);
             seen.members.iter().filter(|(n, _)| named(n)).map(|(n, m)| (n.clone(), m.clone())).collect()
         };
-        let mine = Other { name: self.name.clone(), record: self.record.clone(), members: members(&self.record, &self.settings, &self.seen) };
-        let theirs = Other { name: side.name.clone(), record: side.record.clone(), members: members(&side.record, &side.settings, &side.seen) };
+        let look = |name: &str, record: &Record, settings: &Settings, seen: &Observation| {
+            let behind_ms = self.bodies.get(&record.primary).map(|b| b.behind_ms);
+            Other { name: name.to_owned(), record: record.clone(), members: members(record, settings, seen), behind_ms }
+        };
+        let mine = look(&self.name, &self.record, &self.settings, &self.seen);
+        let theirs = look(&side.name, &side.record, &side.settings, &side.seen);
         self.seen.other = self.settings.split.is_some().then_some(theirs);
-        side.seen.other = side.settings.split.is_some().then_some(mine);
+        if let Some(side) = self.parked.as_deref_mut() {
+            side.seen.other = side.settings.split.is_some().then_some(mine);
+        }
     }
 
     /// Passes of both, in turn, until both rest.

@@ -24,6 +24,10 @@ const LONGEST_PAUSE_MS: i64 = 60_000;
 const BEHIND: u64 = 2_000;
 /// … and this many seconds in applying.
 const BEHIND_SECONDS: i64 = 2;
+/// Before the keys pause: what the other side still has to apply is at most so old, milliseconds, so that they wait for it no longer …
+const NEAR_MS: u64 = 100;
+/// … or it is so few transactions, as seen in one pass.
+const FEW: u64 = 16;
 /// A write on the primary that takes this long now, milliseconds, would hold the fence.
 const SLOW_MS: u64 = 1_000;
 
@@ -83,11 +87,28 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
         return None;
     }
     let ready = if forward { ready_to_cede(view) } else { ready_to_give_back(view) };
-    match ready.and_then(|()| paused(view)) {
-        Err(note) => Some(Decision::wait(note.reason, note.message)),
-        Ok(()) if forward => cede(view),
-        Ok(()) => give_back(view),
+    if let Err(note) = ready.and_then(|()| paused(view)) {
+        return Some(Decision::wait(note.reason, note.message));
     }
+    if let Err(note) = near(view) {
+        // Looked at again in a few milliseconds, for some seconds; then at leisure. Nobody waits meanwhile.
+        return Some(Decision::soon(note.reason, note.message));
+    }
+    if forward { cede(view) } else { give_back(view) }
+}
+
+/// What is left to apply is what the keys wait for, behind the fence: it must be next to nothing before it. Counted in time, because
+/// nobody knows how fast the other side applies but by what it did.
+fn near(view: &View) -> Result<(), Note> {
+    let Some((primary, other)) = view.primary_answer().zip(view.other()) else { return no(Reason::CatchingUp, "a primary doesn't answer") };
+    let Some((name, _, theirs)) = view.other_primary() else { return no(Reason::CatchingUp, format!("the primary of {} doesn't answer", other.name)) };
+    let missing = primary.executed.subtract(&theirs.executed).count();
+    if missing <= FEW || other.behind_ms.is_some_and(|ms| ms <= NEAR_MS) {
+        return Ok(());
+    }
+    let behind = other.behind_ms.map_or("more than was seen lately".to_owned(), |ms| format!("{ms} ms"));
+    let from = &view.record.primary;
+    no(Reason::CatchingUp, format!("{name} applies {behind} after {from}, {missing} transactions: keys pause when it is at most {NEAR_MS} ms"))
 }
 
 fn no(reason: Reason, message: impl Into<String>) -> Result<(), Note> {
@@ -157,7 +178,7 @@ fn childs_guards(view: &View, other: &Other) -> Result<(), Note> {
     let Some(wanted) = view.split().and_then(|s| s.guard.as_ref().ok()) else { return no(Reason::PlacingGuards, "no guard") };
     for name in std::iter::once(&other.record.primary).chain(&other.record.standby) {
         let there = view.other_answer(name).and_then(|f| f.guard.as_ref());
-        if !there.is_some_and(|g| g.hash == wanted.hash && g.owned.is_empty() && g.ddl_revoked && g.old_sessions == Some(0)) {
+        if !there.is_some_and(|g| g.hash == wanted.hash && g.owned.is_empty() && g.retired()) {
             return no(Reason::AwaitingChild, format!("{name} lacks its guard, has sessions from before it, or doesn't answer"));
         }
     }

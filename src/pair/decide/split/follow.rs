@@ -273,5 +273,5 @@ pub(super) fn refill(view: &View) -> Option<Decision> {
         return None;
     }
     let why = if back { "its standby was given away, and the keys came back" } else { "there is no standby since the flip" };
-    Some(standby::replace(view, "", why.to_owned()))
+    Some(standby::replace(view, None, why.to_owned()))
 }

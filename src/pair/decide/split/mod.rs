@@ -152,9 +152,9 @@ fn guard(view: &View, record: &Record, member: &str) -> Option<Step> {
     let wanted = split.guard.as_ref().ok()?;
     // Not before those from before the flip are gone (`retire`).
     let there = view.answer(member).and_then(|f| f.guard.as_ref());
-    let left = record.ceded.is_some() && there.is_some_and(|g| g.ddl_revoked && g.old_sessions != Some(0));
+    let left = record.ceded.is_some() && there.is_some_and(|g| g.ddl_revoked && !g.retired());
     let (ddl, unsharded) = (!closed(record) && !left, !refuses_unsharded(record, split));
-    Some(Step::Guard { member: member.to_owned(), owned: owned(record, split, wanted), epoch: split.map_epoch, ddl, unsharded })
+    Some(Step::Guard { member: member.to_owned(), owned: owned(record, split, wanted), epoch: split.map_epoch, ddl, unsharded, opens: false })
 }
 
 /// Is the guard on this member what the record asks for?
@@ -175,9 +175,12 @@ fn as_recorded(record: &Record, split: &SplitWanted, wanted: &GuardWanted, there
 /// What a REVOKE took, a session that had chosen its database before keeps: TRUNCATE would go around the guard. So such
 /// sessions end before a flip; and before a parent's guard goes, those that came through the child's VIP before the flip.
 fn retire(view: &View, member: &str, facts: &Facts) -> Option<Decision> {
-    let there = facts.guard.as_ref().filter(|g| g.ddl_revoked && g.old_sessions != Some(0))?;
+    let there = facts.guard.as_ref().filter(|g| g.ddl_revoked && !g.retired())?;
     let due = match closed(view.record) {
-        true => view.split().zip(view.split()?.guard.as_ref().ok()).is_none_or(|(split, wanted)| as_recorded(view.record, split, wanted, there)),
+        true => {
+            let split = view.split()?;
+            split.guard.as_ref().ok().is_none_or(|wanted| as_recorded(view.record, split, wanted, there))
+        }
         false => view.record.ceded.is_some(),
     };
     if !due {
@@ -202,8 +205,12 @@ pub(super) fn before_open(view: &View, member: &str) -> Result<Vec<Step>, Decisi
 
 /// The guard by a record, and nobody from before it, on a member that is read-only now: nobody loses work.
 fn opening(view: &View, record: &Record, member: &str) -> Vec<Step> {
-    let Some(guard) = guard(view, record, member) else { return Vec::new() };
-    let known = view.answer(member).and_then(|f| f.guard.as_ref()).is_some_and(|g| g.ddl_revoked && g.old_sessions == Some(0));
+    let Some(mut guard) = guard(view, record, member) else { return Vec::new() };
+    if let Step::Guard { opens, .. } = &mut guard {
+        // In a switchover it opens later, if at all.
+        *opens = record.primary == member;
+    }
+    let known = view.answer(member).and_then(|f| f.guard.as_ref()).is_some_and(GuardSeen::retired);
     let retire = (closed(record) && !known).then(|| Step::RetireSessions { member: member.to_owned(), at_once: true });
     std::iter::once(guard).chain(retire).collect()
 }
@@ -227,12 +234,19 @@ fn guards(view: &View) -> Option<Decision> {
         return Some(Decision::wait(Reason::PlacingGuards, why.clone()));
     }
     for (name, facts) in unguarded(view) {
-        if retire(view, name, facts).is_none() {
+        if retire(view, name, facts).is_none() && !yields(view, name) {
             let step = guard(view, view.record, name)?;
             return Some(Decision::act(vec![step], Reason::PlacingGuards, format!("the guard is placed on {name}")));
         }
     }
     None
+}
+
+/// The keys that were ceded wait until the child is open: what a standby's guard costs the machine can wait for that. (It is set
+/// before the standby opens, whenever that is.)
+fn yields(view: &View, member: &str) -> bool {
+    let opens = view.other().is_some_and(|o| o.record.follows.is_some()) || view.other_primary().is_some_and(|(_, _, theirs)| theirs.super_read_only);
+    view.record.ceded.is_some() && view.record.severed.is_none() && member != view.record.primary && opens
 }
 
 /// At leisure, beneath what links need: a session that doesn't end holds up only the flip, or the guard's end.
