@@ -9,6 +9,7 @@ mod addresses;
 mod faultpoint;
 mod flip;
 pub(in crate::controller) mod hands;
+mod memory;
 mod observe;
 mod provisioning;
 mod reporting;
@@ -18,7 +19,7 @@ mod switchover;
 mod trail;
 pub(in crate::controller) mod write;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,7 @@ use crate::pair::record::Record;
 use crate::pair::settings::Settings;
 use crate::pair::step::{Decision, Next, Note, Reason, Step};
 use crate::routing::Guard;
+use memory::Memory;
 
 /// What all runners share.
 pub struct Context {
@@ -67,11 +69,11 @@ pub struct Context {
     pub identity: String,
     /// host:port of all replicas of the routing service, if there is one.
     pub route_replicas: Option<String>,
-    /// Turns for writes that no move waits for.
+    /// Turns for calls that no move waits for.
     pub unhurried: Semaphore,
 }
 
-/// So many writes at a time that no move waits for: claims as a term begins, words in the status. With all pairs' at once none was answered in time (seen).
+/// So many calls at a time that no move waits for: Secrets and claims as a term begins, words in the status. With all pairs' at once none was answered in time (seen).
 pub const UNHURRIED: usize = 16;
 
 /// A fresh look at a member, in a pass that follows another at once, takes at most this.
@@ -86,57 +88,6 @@ const IMPATIENT: Duration = Duration::from_secs(10);
 const ANEW: Duration = Duration::from_secs(30);
 /// Accounts are read again this often while a member refuses them.
 const SECRET_AGE: Duration = Duration::from_secs(5);
-
-#[derive(Default)]
-struct Memory {
-    not_serving: HashMap<String, Instant>,
-    vip: Option<(Instant, String)>,
-    trouble: Option<Instant>,
-    soon_since: Option<Instant>,
-    said: Option<(Reason, String)>,
-    told: Option<Instant>,
-    measured: Option<Instant>,
-    unpublished_move: bool,
-    clones: Attempts,
-    /// Since when a member's Service should lead elsewhere.
-    addresses: HashMap<String, Instant>,
-    /// From the first sign of trouble to the slice, of a move whose status doesn't say so yet.
-    gap: Option<Duration>,
-    surprises: u32,
-    /// When our last step ended: what a member said before is old.
-    acted: Option<Instant>,
-    /// A comparison of rows that waits for its member to catch up: member, primary and epoch.
-    comparison: Option<((String, String, i64), crate::mysql::rewind::check::Look)>,
-    busy_since: Option<Instant>,
-    /// Where the primary was lately: how far is the other side of a split behind it?
-    trail: trail::Trail,
-    /// How long the keys that move paused, at the last flip or way back, and which flip that was.
-    pause: Option<Duration>,
-    paused_at: Option<i64>,
-    /// The application's Secret, as read last: its version and account.
-    app: Option<(String, Credentials)>,
-}
-
-/// CLONE drops data before it copies: attempts that fail come at growing distances, 2 s to 5 min.
-#[derive(Clone, Default)]
-struct Attempts(Arc<std::sync::Mutex<(u32, Option<Instant>)>>);
-
-impl Attempts {
-    fn too_soon(&self) -> bool {
-        let (failures, last) = *self.0.lock().expect("never poisoned");
-        let distance = Duration::from_secs(1 << failures.min(8)).min(Duration::from_secs(300));
-        last.is_some_and(|at| at.elapsed() < distance)
-    }
-
-    fn begin(&self) {
-        let mut attempts = self.0.lock().expect("never poisoned");
-        *attempts = (attempts.0 + 1, Some(Instant::now()));
-    }
-
-    fn succeeded(&self) {
-        self.0.lock().expect("never poisoned").0 = 0;
-    }
-}
 
 /// The two accounts of the operator's Secret.
 #[derive(Clone)]
@@ -352,6 +303,8 @@ impl Runner {
             Some(known) if !denied || known.read.elapsed() < SECRET_AGE => return true,
             _ => {}
         }
+        let ctx = self.ctx.clone();
+        let _turn = ctx.unhurried.acquire().await;
         let secrets: Api<Secret> = Api::namespaced(self.ctx.client.clone(), &self.namespace);
         let Ok(Ok(secret)) = tokio::time::timeout(SECRET_AGE, secrets.get(&names::operator_secret(&self.pair.spec.cluster))).await else {
             return self.accounts.is_some();
