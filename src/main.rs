@@ -29,6 +29,9 @@ enum Command {
     Crds,
     /// Live one random life of a pair in a simulated world, with the real decisions, and tell it (docs/verification.md).
     Simulate {
+        /// Of two pairs, one of which is split off the other.
+        #[arg(long)]
+        split: bool,
         /// Where chance begins.
         #[arg(long)]
         seed: u64,
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
             print!("{}", shardpair::api::crds_yaml());
             ExitCode::SUCCESS
         }
-        Command::Simulate { seed, steps } => simulate(seed, steps),
+        Command::Simulate { split, seed, steps } => simulate(split, seed, steps),
         Command::Check(options) => {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
@@ -86,8 +89,9 @@ fn run<E: std::fmt::Display>(mut runtime: tokio::runtime::Builder, work: impl Fu
     }
 }
 
-fn simulate(seed: u64, turns: u32) -> ExitCode {
-    let told = shardpair::simulation::life::live(seed, turns, &|_, _, _, _, _| Vec::new());
+fn simulate(split: bool, seed: u64, turns: u32) -> ExitCode {
+    use shardpair::simulation::{life::live, split::life::live_split, watch::Nobody};
+    let told = if split { live_split(seed, turns, &Nobody) } else { live(seed, turns, &Nobody) };
     // A reader that has seen enough (`| head`) is no error.
     let _ = std::io::Write::write_all(&mut std::io::stdout(), (told.story.join("\n") + "\n").as_bytes());
     if told.wrong.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }

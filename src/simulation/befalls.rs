@@ -32,8 +32,8 @@ impl Life<'_> {
                 self.world.power_cut(member);
                 format!("the node of {m} loses power")
             }
-            7 if !self.emptied => {
-                (self.emptied, self.excused) = (true, true);
+            7 if self.may_be_emptied(member) => {
+                (self.emptied, self.excused) = (true, self.world.parked.is_none());
                 self.world.emptied(member);
                 format!("{m} comes back on an empty volume")
             }
@@ -64,7 +64,10 @@ impl Life<'_> {
                 let _ = self.world.execute(self.world.leader, 0, &Command::DeletePod(member, format!("pod-{m}.{pod}")), Set::EMPTY);
                 format!("somebody deletes the pod of {m}")
             }
-            18..=20 => self.asked(&m),
+            18..=20 => {
+                self.stage_of(member);
+                self.asked(&m)
+            }
             21 | 22 => return self.late(),
             _ => {
                 self.world.host(member).heal();
@@ -74,6 +77,7 @@ impl Life<'_> {
         self.world.tell(line);
         self.world.settle();
         self.world.probe();
+        self.watcher.meddles(&mut self.world);
     }
 
     fn asked(&mut self, m: &str) -> String {
@@ -83,6 +87,7 @@ impl Life<'_> {
             12..=15 => (&mut requests.rebuild, "a rebuild of"),
             16..=19 => (&mut requests.replace, "another member instead of"),
             20..=21 => (&mut requests.discard_tail, "the discarding of the tail of"),
+            _ if self.world.parked.is_some() => (&mut requests.switchover_to, "a switchover to"),
             _ => {
                 self.excused = true;
                 (&mut requests.promote_with_data_loss, "promotion with data loss of")

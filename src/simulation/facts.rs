@@ -68,7 +68,7 @@ pub fn facts(member: u8, server: &Server, around: &Around, log: &Log) -> Facts {
         events_on: server.open(),
         events_disabled: 0,
         rebuild_marker: server.marked,
-        guard: None,
+        guard: server.guard.map(|g| g.seen(server.process)),
         rewound: server.rewound.map(i64::from),
         epoch: (server.epoch > 0).then_some(i64::from(server.epoch)),
         cloning: server.cloning.filter(|_| server.marked).map(|_| (512 << 20, 1024 << 20)),

@@ -25,6 +25,10 @@ pub struct Host {
     pub terminating: bool,
     /// Its tails can't be undone from the binlog.
     pub uninvertible: bool,
+    /// A session of the application from before a guard is at work, and doesn't end.
+    pub at_work: bool,
+    /// A transaction with keys that move is open: the fence waits for it.
+    pub held: bool,
     /// Pods so far.
     pub pod: u32,
     /// Since when it is dead.
@@ -51,6 +55,8 @@ impl Host {
             cordoned: false,
             terminating: false,
             uninvertible: false,
+            at_work: false,
+            held: false,
             pod: 1,
             dead_since: 0,
             silent_since: None,
@@ -62,6 +68,6 @@ impl Host {
     /// Everything that was wrong around it is well again.
     pub fn heal(&mut self) {
         (self.blind, self.cut, self.stranded, self.full, self.busy, self.dark) = (false, false, false, false, false, false);
-        (self.cordoned, self.server.hung) = (false, false);
+        (self.cordoned, self.server.hung, self.at_work, self.held) = (false, false, false, false);
     }
 }

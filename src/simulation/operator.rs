@@ -6,6 +6,7 @@ use super::facts::{Around, address, facts};
 use super::script::{Command, index, name};
 use super::server::Receiver;
 use super::set::Set;
+use super::verb::Verb;
 use super::world::World;
 use crate::api::names;
 use crate::pair::decide::{View, serving};
@@ -14,12 +15,15 @@ use crate::pair::record::{MoveKind, Record};
 
 /// A member that was never heard is silent after this, milliseconds.
 const LATE_MS: u64 = 300;
+/// Probes are so far apart, milliseconds: in between the last answer counts.
+const PROBE_MS: u64 = 500;
 
 /// What a prober remembers of a member.
 #[derive(Clone, Debug, Default)]
 struct Known {
     facts: Option<Facts>,
     answered_at: Option<u64>,
+    answers: bool,
     first_try: u64,
     broken_since: Option<u64>,
 }
@@ -55,6 +59,7 @@ pub fn target(command: &Command) -> Option<u8> {
     match command {
         Command::Sql(m, _) | Command::Beat(m) | Command::NoteProof(m) | Command::NoteExecuted(m) | Command::AwaitReceived(m) | Command::AwaitExecuted(m) => Some(*m),
         Command::Invertible(m, ..) | Command::SaveTail(m, _) | Command::Provision(m) => Some(*m),
+        Command::Fence(m, _) | Command::Retire(m, _) | Command::AwaitDrained(m) => Some(*m),
         _ => None,
     }
 }
@@ -88,6 +93,7 @@ impl World {
                 self.operators[1 - self.leader].lose_sessions(member);
             }
             let known = self.operators[self.leader].known.entry(member).or_insert_with(|| Known { first_try: now, ..Known::default() });
+            known.answers = seen.is_some();
             match seen {
                 Some(facts) => (known.facts, known.answered_at, known.broken_since) = (Some(facts), Some(now), None),
                 None if dead => known.broken_since = known.broken_since.or(Some(now.saturating_sub(70))),
@@ -116,12 +122,9 @@ impl World {
         let mut seen = Observation { requests: self.requests.clone(), next_member: self.next_member(), ..Observation::default() };
         seen.vip = Vip { points_to: self.vip.clone(), foreign: Vec::new() };
         for member in self.named() {
-            let mut m = self.objects(member);
-            if let Some(known) = self.operators[self.leader].known.get(&member) {
-                self.snapshot(member, known, &mut m);
-            }
-            seen.members.insert(name(member), m);
+            seen.members.insert(name(member), self.seen_by(&self.operators[self.leader], member, &self.record));
         }
+        seen.other = self.look_over();
         if let Some(standby) = &record.standby {
             let view = View { record: &record, settings: &self.settings, seen: &seen, now: self.clock() };
             let serves = view.standby_answer().is_some_and(|f| serving(&view, f));
@@ -136,8 +139,17 @@ impl World {
         seen
     }
 
+    /// A member, as an operator's prober and the API server tell of it.
+    pub fn seen_by(&self, operator: &Operator, member: u8, record: &Record) -> Member {
+        let mut m = self.objects(member);
+        if let Some(known) = operator.known.get(&member) {
+            self.snapshot(member, known, record, &mut m);
+        }
+        m
+    }
+
     fn next_member(&self) -> String {
-        let highest = self.named().into_iter().max().unwrap_or(1);
+        let highest = self.everyone().into_iter().max().unwrap_or(1);
         name(highest.max(self.volumes.saturating_sub(1)) + 1)
     }
 
@@ -157,18 +169,18 @@ impl World {
         Member { pod: Some(pod), volume: Some(format!("v{}", host.server.volume)), address: Some(address(member)), ..Member::default() }
     }
 
-    fn snapshot(&self, member: u8, known: &Known, m: &mut Member) {
+    fn snapshot(&self, member: u8, known: &Known, record: &Record, m: &mut Member) {
         let now = self.now_ms;
         m.facts = known.facts.clone();
         m.facts_age_ms = known.answered_at.map_or(u64::MAX, |at| now - at);
         let for_ms = now - known.answered_at.unwrap_or(known.first_try);
         m.contact = match known.broken_since {
-            _ if self.answers(member) && m.facts_age_ms == 0 => Contact::Answering,
+            _ if known.answers && m.facts_age_ms <= PROBE_MS => Contact::Answering,
             Some(since) => Contact::Broken { for_ms: now - since, refused: true },
             None if known.answered_at.is_none() && for_ms < LATE_MS => Contact::Never,
             None => Contact::Silent { for_ms },
         };
-        let waits = self.hosts.get(&member).and_then(|h| h.waits_since).filter(|_| self.record.primary == name(member));
+        let waits = self.hosts.get(&member).and_then(|h| h.waits_since).filter(|_| record.primary == name(member));
         m.beat = Beat { pending_ms: waits.map(|since| now - since), ..Beat::default() };
     }
 
@@ -187,7 +199,10 @@ impl World {
         }
         let known = |holds: bool, why: String| if holds { Ok(noted) } else { Err(why) };
         match command {
+            // Only what came before a flip is old.
+            Command::Sql(_, Verb::NoteSessions) if self.operators[by].record.ceded.is_none() => Ok(noted),
             Command::Sql(member, verb) => {
+                self.writers_pass(*member, *verb)?;
                 let now = self.now_ms;
                 let host = self.host(*member);
                 let cloning = host.server.cloning;
@@ -203,7 +218,12 @@ impl World {
                 self.settle();
                 Ok(noted)
             }
+            // A primary that follows another writes nothing.
+            Command::Beat(_) if self.operators[by].record.follows.is_some() => Ok(noted),
             Command::Beat(member) => self.beat(*member).map(|()| noted),
+            Command::Fence(member, class) => self.fence(*member, *class).map(|()| noted),
+            Command::Retire(member, at_once) => self.retire(*member, *at_once).map(|()| noted),
+            Command::AwaitDrained(member) => known(self.server(*member).undrained().is_empty(), format!("{} doesn't apply all in time", name(*member))),
             Command::NoteProof(member) => {
                 let (server, ackers) = (*self.server(*member), self.ackers(*member).len());
                 let one = server.acks && server.wait_count == 1 && ackers == 1;
@@ -284,6 +304,7 @@ impl World {
             self.operators[by].must_claim = true;
             return Err("conflict: the record has moved on".to_owned());
         }
+        self.recorded(record);
         let old = std::mem::replace(&mut self.record, record.clone());
         self.version += 1;
         (self.operators[by].record, self.operators[by].version) = (record.clone(), self.version);
@@ -301,7 +322,10 @@ impl World {
             (self.acked, self.dead) = (self.acked.and(kept.keeps()), self.dead.without(kept.keeps()));
             return;
         }
-        let tail = self.server(index(&old.primary)).logged().without(kept.executed).without(self.acked);
+        let old = *self.server(index(&old.primary));
+        // What came over the link of a split is the other pair's: it lives on there.
+        let own = if self.parked.is_some() { self.log.of(old.volume) } else { Set(u128::MAX) };
+        let tail = old.logged().without(kept.executed).without(self.acked).and(own);
         self.dead = self.dead.union(tail);
     }
 }

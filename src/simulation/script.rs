@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use super::set::{Log, Set};
+use super::split::guard::bits;
+use super::split::pairs::in_words;
 use super::verb::Verb;
 use crate::pair::record::{Mode, Record};
 use crate::pair::settings::{Durability, Settings};
@@ -42,6 +44,12 @@ pub enum Command {
     SetMembers(Vec<String>),
     /// A request's annotation.
     ClearRequest(&'static str),
+    /// Keys of this class are refused there, when those who write such keys are through.
+    Fence(u8, u32),
+    /// The application's sessions from before end; at once, or those that are idle.
+    Retire(u8, bool),
+    /// All that was received there must be executed.
+    AwaitDrained(u8),
     /// What this world doesn't show.
     Nothing(&'static str),
 }
@@ -64,7 +72,7 @@ pub fn commands(step: &Step, settings: &Settings, log: &Log) -> Vec<Command> {
         Step::WriteRecord(record) => vec![Write(Arc::new((**record).clone()))],
         Step::StopReceiver { member } => sql(member, &[Verb::StopReceiver]),
         Step::StartApplier { member } => sql(member, &[Verb::StartApplier]),
-        Step::OpenPrimary { member, ack, .. } => [vec![Command::SameEpoch], open(index(member), *ack)].concat(),
+        Step::OpenPrimary { member, ack, linked } => [vec![Command::SameEpoch], open(index(member), *ack, *linked)].concat(),
         Step::RequireAcks { member } => sql(member, &[Verb::RequireAcks]),
         Step::RelaxAcks { member } => sql(member, &[Verb::RelaxAcks]),
         Step::ProveSync { primary, standby } => {
@@ -92,18 +100,51 @@ pub fn commands(step: &Step, settings: &Settings, log: &Log) -> Vec<Command> {
         Step::ApplySettings { .. } => vec![Command::Nothing("apply settings")],
         Step::EnableEvents { .. } => vec![Command::Nothing("enable events")],
         Step::SetMembers { members } => vec![Command::SetMembers(members.clone())],
-        // One pair alone is never split.
-        Step::Guard { .. } | Step::RetireSessions { .. } | Step::RemoveGuard { .. } | Step::CloseFollower { .. } | Step::Detach { .. } | Step::Cede { .. } | Step::GiveBack { .. } => {
-            vec![Command::Nothing("a step of a split")]
+        Step::Guard { member, owned, ddl, unsharded, .. } => sql(member, &[Verb::Own(bits(owned)), Verb::Unsharded(*unsharded), Verb::Ddl(*ddl)]),
+        Step::RetireSessions { member, at_once } => vec![Command::Retire(index(member), *at_once)],
+        Step::RemoveGuard { member } => sql(member, &[Verb::Ddl(true), Verb::RemoveGuard]),
+        Step::CloseFollower { member } => sql(member, &[Verb::Follower]),
+        Step::Detach { member, drain } => detach(index(member), *drain),
+        Step::Cede { primary, to, acker, moves, record, .. } => {
+            let acker = acker.as_ref().map(|acker| Command::AwaitReceived(index(acker)));
+            let fence = [Command::Fence(index(primary), *moves), Command::Beat(index(primary)), Command::NoteExecuted(index(primary)), Command::AwaitExecuted(index(to))];
+            fence.into_iter().chain(acker).chain([Write(Arc::new((**record).clone()))]).collect()
+        }
+        Step::GiveBack { primary, to, record } => {
+            let mut all = sql(primary, &[Verb::CloseWrites]);
+            all.extend([Command::NoteExecuted(index(primary)), Command::AwaitExecuted(index(to)), Write(Arc::new((**record).clone())), Command::PointVip(index(to))]);
+            all
         }
         Step::ClearRequest { annotation } => vec![Command::ClearRequest(annotation)],
     }
 }
 
+/// What `controller::pair::split` does when a step fails before its record is written.
+pub fn undo(step: &Step) -> Option<Command> {
+    match step {
+        Step::Cede { primary, moves, stays, .. } => Some(Command::Sql(index(primary), Verb::Own(1 << moves | 1 << stays))),
+        Step::GiveBack { primary, .. } => Some(Command::Sql(index(primary), Verb::ReopenWrites)),
+        _ => None,
+    }
+}
+
 /// `role::open_primary`
-fn open(member: u8, ack: bool) -> Vec<Command> {
+fn open(member: u8, ack: bool, linked: bool) -> Vec<Command> {
     let acks = if ack { Verb::RequireAcks } else { Verb::RelaxAcks };
-    [Verb::StopDrained, Verb::SetAcker(false), acks, Verb::Open].map(|verb| Command::Sql(member, verb)).to_vec()
+    let stop = (!linked).then_some(Verb::StopDrained);
+    stop.into_iter().chain([Verb::SetAcker(false), acks, Verb::Open]).map(|verb| Command::Sql(member, verb)).collect()
+}
+
+/// `replication::forget`, after who is there was noted
+fn detach(member: u8, drain: bool) -> Vec<Command> {
+    let mut all = vec![Command::Sql(member, Verb::NoteSessions), Command::Sql(member, Verb::StopReceiver)];
+    if drain {
+        all.extend([Command::Sql(member, Verb::StartApplier), Command::AwaitDrained(member), Command::Sql(member, Verb::StopDrained)]);
+    } else {
+        all.push(Command::Sql(member, Verb::StopApplier));
+    }
+    all.push(Command::Sql(member, Verb::ForgetChannel));
+    all
 }
 
 /// `replication::attach` and `follow`
@@ -122,11 +163,31 @@ fn switch_over(from: u8, to: u8, record: &Record, settings: &Settings) -> Vec<Co
         Command::Sql(to, Verb::StopDrained),
         Command::Write(Arc::new(record.clone())),
     ];
-    all.extend(open(to, sync || settings.durability == Durability::Required));
+    all.extend(open(to, sync || settings.durability == Durability::Required, false));
     all.push(Command::PointVip(to));
     if sync {
         all.extend(attach(from, to, true));
     }
     all.extend([Verb::EndSessions, Verb::ReadOnly, Verb::SourceOff].map(|verb| Command::Sql(from, verb)));
     all
+}
+
+/// A command in words.
+pub fn words(command: &Command, before: &Record) -> String {
+    match command {
+        Command::Write(record) => {
+            let mut text = format!("record {} -> {}: {} {:?}", before.epoch, record.epoch, record.primary, record.mode);
+            if let Some(t) = &record.transition {
+                text.push_str(&format!(", {:?} to {} begins", t.kind, t.to));
+            }
+            if let Some(d) = &record.deposed {
+                text.push_str(&format!(", {} deposed", d.member));
+            }
+            text.push_str(&in_words(record));
+            text
+        }
+        Command::Sql(member, verb) => format!("{}: {verb:?}", name(*member)),
+        Command::Invertible(member, ..) => format!("the tail of {} can be undone", name(*member)),
+        other => format!("{other:?}"),
+    }
 }

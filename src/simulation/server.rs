@@ -3,6 +3,7 @@
 //! Small and `Copy`: the model in tests/pure/model keeps millions of them. The SQL commands are in `verb`.
 
 use super::set::Set;
+use super::split::guard::Guard;
 
 /// The receiver thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,8 +52,13 @@ pub struct Server {
     /// On disk: the mark of a rewind.
     pub rewound: Option<u16>,
 
+    /// On disk, unlogged: the guard of a split.
+    pub guard: Option<Guard>,
+
     /// In the binary log, waiting for acknowledgements; not in `gtid_executed`.
     pub pending: Set,
+    /// Of that, what its applier committed: no client is told of it.
+    pub applied: Set,
     /// `super_read_only`
     pub read_only: bool,
     /// `offline_mode`
@@ -96,7 +102,9 @@ impl Server {
             marked: false,
             undone: Set::EMPTY,
             rewound: None,
+            guard: None,
             pending: Set::EMPTY,
+            applied: Set::EMPTY,
             read_only: true,
             offline: true,
             acks: false,
@@ -178,6 +186,7 @@ impl Server {
             marked: self.marked,
             undone: self.undone,
             rewound: self.rewound,
+            guard: self.guard,
             ..fresh
         };
     }
@@ -213,7 +222,12 @@ impl Server {
 
     /// Does its applier go on? With its own source side on it would wait for an acknowledgement.
     pub fn applies(&self) -> bool {
-        self.runs() && self.applier && !self.applier_error && !self.acks && !self.hole
+        self.applier_goes_on() && !self.acks
+    }
+
+    /// Does it run, and can it read its relay log?
+    pub fn applier_goes_on(&self) -> bool {
+        self.runs() && self.applier && !self.applier_error && !self.hole
     }
 
     /// Applies all it has received: durable from then on.
@@ -222,13 +236,29 @@ impl Server {
         self.unsynced = Set::EMPTY;
     }
 
-    /// Of what waits here, all that enough of these followers hold is answered with OK; what.
+    /// The same in the primary of a split, whose applier's commits wait for an acknowledgement like any other.
+    pub fn apply_as_source(&mut self) {
+        if !self.acks {
+            return self.apply();
+        }
+        let news = self.undrained().without(self.pending);
+        (self.pending, self.applied) = (self.pending.union(news), self.applied.union(news));
+        self.unsynced = self.unsynced.without(news);
+    }
+
+    /// Of what waits here, all that enough of these followers hold is committed; what clients are answered OK by that.
+    ///
+    /// A follower that has a transaction from elsewhere is sent none of it, and acknowledges it only with a later one of this
+    /// server's own: with its heartbeat, if it is open.
     pub fn acknowledged(&mut self, followers: &[&Server]) -> Set {
-        let enough = |id: &u8| followers.iter().filter(|f| f.holds().contains(Set::one(*id))).count() >= usize::from(self.wait_count);
+        let sent = |f: &Server, id: Set| !self.applied.contains(id) || f.received.contains(id) || self.open();
+        let heard = |f: &Server, id: Set| f.holds().contains(id) && sent(f, id);
+        let enough = |id: &u8| followers.iter().filter(|f| heard(f, Set::one(*id))).count() >= usize::from(self.wait_count);
         let done = self.pending.iter().filter(enough).map(Set::one).fold(Set::EMPTY, Set::union);
+        let told = done.without(self.applied);
         self.executed = self.executed.union(done);
-        self.pending = self.pending.without(done);
-        done
+        (self.pending, self.applied) = (self.pending.without(done), self.applied.without(done));
+        told
     }
 
     /// A client's transaction is logged here; true: it is answered with OK at once.
@@ -247,6 +277,8 @@ impl Server {
         (self.pending, self.received, self.unsynced) = (Set::EMPTY, Set::EMPTY, Set::EMPTY);
         (self.source, self.marked, self.hole) = (None, false, false);
         (self.undone, self.rewound) = (donor.undone, donor.rewound);
+        // Noted in a process of the donor's: none of its sessions are here.
+        self.guard = donor.guard.map(|guard| Guard { noted: u8::MAX, ..guard });
         self.boot();
     }
 }

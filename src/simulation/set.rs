@@ -100,6 +100,11 @@ impl Log {
         Some(id)
     }
 
+    /// All that the server on this volume wrote.
+    pub fn of(&self, volume: u8) -> Set {
+        (0u8..).zip(&self.0).filter(|(_, of)| **of == volume).map(|(id, _)| Set::one(id)).fold(Set::EMPTY, Set::union)
+    }
+
     /// Each transaction's number at its server: first and last of what it stands for.
     fn numbers(&self) -> Vec<(u64, u64)> {
         let mut last: BTreeMap<u8, u64> = BTreeMap::from([(0, BASE)]);

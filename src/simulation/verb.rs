@@ -3,6 +3,7 @@
 
 use super::server::{Receiver, Server};
 use super::set::Set;
+use super::split::guard::Guard;
 
 /// One command to one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,26 @@ pub enum Verb {
     ShutDown,
     /// Application sessions end.
     EndSessions,
+    /// Read-only, readable, its source side as it is: the primary of a pair that follows; refused while a commit waits.
+    Follower,
+    /// The writes that were closed are open again.
+    ReopenWrites,
+    /// The guard accepts these classes, a bit each, and no others; placed if it isn't there.
+    Own(u8),
+    /// Does the guard let the application write tables of no shard?
+    Unsharded(bool),
+    /// May the application change its tables?
+    Ddl(bool),
+    /// Sessions from before are looked for, and so many don't end.
+    Retired(u8),
+    /// Every session of now counts as from before.
+    NoteSessions,
+    /// The guard goes.
+    RemoveGuard,
+    /// `STOP REPLICA SQL_THREAD`; hangs while what it applied waits for an acknowledgement.
+    StopApplier,
+    /// `RESET REPLICA ALL`, with whatever was received and isn't applied.
+    ForgetChannel,
 }
 
 /// Why a command had no effect.
@@ -79,8 +100,8 @@ impl Server {
             Verb::CloseWrites | Verb::ReadOnly if !self.pending.is_empty() && !self.read_only => return Err("a commit waits; open as before"),
             Verb::CloseWrites => self.read_only = true,
             Verb::ReadOnly => (self.read_only, self.offline) = (true, false),
-            Verb::SourceOff if self.acks && !self.pending.is_empty() => return Err("a commit waits"),
-            Verb::SourceOff => self.acks = false,
+            Verb::SourceOff if self.acks && !self.pending.without(self.applied).is_empty() => return Err("a commit waits"),
+            Verb::SourceOff => return Ok(self.release()),
             Verb::ChangeSource(source) => return self.change_source(source),
             Verb::DropRelayLog(left) => {
                 (self.receiver, self.applier) = (Receiver::Off, false);
@@ -117,8 +138,46 @@ impl Server {
             Verb::ShutDown if self.acks => return Err("it is a semi-sync source"),
             Verb::ShutDown => self.die(),
             Verb::EndSessions => {}
+            of_a_split => return self.of_a_split(of_a_split).map(|()| Set::EMPTY),
         }
         Ok(Set::EMPTY)
+    }
+
+    fn of_a_split(&mut self, verb: Verb) -> Result<(), Refused> {
+        let process = self.process;
+        match verb {
+            Verb::Follower if !self.pending.is_empty() && !self.read_only => return Err("a commit waits; open as before"),
+            Verb::Follower => (self.read_only, self.offline) = (true, false),
+            Verb::ReopenWrites => self.read_only = false,
+            Verb::Own(owned) => self.guard.get_or_insert(Guard::new(owned)).owned = owned,
+            Verb::Unsharded(accepted) => self.guarded()?.unsharded = accepted,
+            Verb::Ddl(allowed) => {
+                let guard = self.guarded()?;
+                if guard.ddl && !allowed {
+                    guard.note(process);
+                }
+                guard.ddl = allowed;
+            }
+            Verb::Retired(left) => {
+                let guard = self.guarded()?;
+                (guard.noted, guard.old) = (process, Some(left));
+            }
+            Verb::NoteSessions => {
+                if let Some(guard) = self.guard.as_mut().filter(|g| !g.ddl) {
+                    guard.note(process);
+                }
+            }
+            Verb::RemoveGuard => self.guard = None,
+            Verb::StopApplier if !self.applied.is_empty() => return Err("what it applied waits for an acknowledgement"),
+            Verb::StopApplier => self.applier = false,
+            Verb::ForgetChannel => self.forget_channel(),
+            _ => return Err("no verb of a split"),
+        }
+        Ok(())
+    }
+
+    fn guarded(&mut self) -> Result<&mut Guard, Refused> {
+        self.guard.as_mut().ok_or("no guard")
     }
 
     fn stop_drained(&mut self) -> Result<Set, Refused> {
@@ -153,9 +212,9 @@ impl Server {
 
     /// `rpl_semi_sync_source_enabled=OFF` answers all that waits with OK.
     pub fn release(&mut self) -> Set {
-        let released = std::mem::take(&mut self.pending);
+        let (released, applied) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.applied));
         self.executed = self.executed.union(released);
         self.acks = false;
-        released
+        released.without(applied)
     }
 }

@@ -1,5 +1,6 @@
 //! The simulated world: members on their nodes, the API server, clients, time in milliseconds; and what happens by itself.
-//! What the operator sees and does is in `operator`, what befalls the world in `life`, what may never be in `laws`.
+//! What the operator sees and does is in `operator`, what befalls the world in `life`, what may never be in `laws`. In a
+//! split there are two pairs: one is on the stage (the fields here), the other beside it (`split::pairs`).
 
 use std::collections::BTreeMap;
 
@@ -7,9 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use super::host::Host;
 use super::operator::Operator;
-use super::script::{index, name};
+use super::script::name;
 use super::server::{Receiver, Server};
 use super::set::{Log, Set, uuid};
+use super::split::pairs::{Side, named};
 use crate::pair::facts::Requests;
 use crate::pair::record::{self, Mode, Record};
 use crate::pair::settings::{Ack, Settings};
@@ -56,6 +58,18 @@ pub struct World {
     pub volumes: u8,
     /// What happened, line by line.
     pub story: Vec<String>,
+    /// The name of the pair on the stage.
+    pub name: &'static str,
+    /// Its record as the other pair's runner has heard of it last: from a watch, which may be behind.
+    pub heard: Record,
+    /// The other pair of a split.
+    pub parked: Option<Box<Side>>,
+    /// Transactions with keys that move.
+    pub moving: Set,
+    /// The plan is over: clients write each key where the map says.
+    pub over: bool,
+    /// A law of the split that something broke when it happened.
+    pub broken: Option<String>,
 }
 
 impl World {
@@ -69,6 +83,8 @@ impl World {
             settings: Settings { members: vec!["m0".into(), "m1".into()], ..Settings::default() },
             hosts: [0, 1].map(|m| (m, Host::new(server(m)))).into(),
             log: Log::default(),
+            name: "pair",
+            heard: record.clone(),
             operators: [Operator::new(&record, 1), Operator::new(&record, 1)],
             record,
             version: 1,
@@ -80,6 +96,10 @@ impl World {
             dead: Set::EMPTY,
             volumes: 2,
             story: Vec::new(),
+            parked: None,
+            moving: Set::EMPTY,
+            over: false,
+            broken: None,
         };
         let primary = world.server(0);
         (primary.read_only, primary.acks) = (false, true);
@@ -114,13 +134,17 @@ impl World {
         self.story.push(format!("{:>8.3}  {line}", self.now_ms as f64 / 1000.0));
     }
 
+    /// The same of the pair on the stage.
+    pub fn tell_of_pair(&mut self, line: &str) {
+        match self.parked {
+            Some(_) => self.tell(format!("{} {line}", self.name)),
+            None => self.tell(line),
+        }
+    }
+
     /// Members of the spec and of the record.
     pub fn named(&self) -> Vec<u8> {
-        let recorded = std::iter::once(&self.record.primary).chain(&self.record.standby);
-        let mut all: Vec<u8> = self.settings.members.iter().chain(recorded).map(|m| index(m)).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+        named(&self.record, &self.settings)
     }
 
     /// Time goes by.
@@ -162,17 +186,19 @@ impl World {
 
     /// Clients of a member whose writes a person gave up were warned.
     pub fn told_ok(&mut self, member: u8, set: Set) {
-        if self.record.abandoned.iter().all(|a| a.member != name(member)) {
+        if self.record_of(member).abandoned.iter().all(|a| a.member != name(member)) {
             self.acked = self.acked.union(set);
+            self.trespassed(member, set);
         }
     }
 
     /// All that happens by itself, until nothing more does.
     pub fn settle(&mut self) {
         self.make_and_unmake();
+        let everyone = self.everyone();
         for _ in 0..8 {
             let before: Vec<Server> = self.hosts.values().map(|h| h.server).collect();
-            for member in self.named() {
+            for member in everyone.iter().copied() {
                 self.starts(member);
                 self.replicates(member);
                 self.clones(member);
@@ -182,17 +208,17 @@ impl World {
                 break;
             }
         }
-        for member in self.named() {
+        for member in everyone {
             self.ages(member);
         }
     }
 
     /// The cluster's controller makes the members of the spec, and takes those that nobody names; their volumes stay.
     fn make_and_unmake(&mut self) {
-        let named = self.named();
+        let named = self.everyone();
         self.hosts.retain(|member, _| named.contains(member));
         for member in named {
-            if !self.hosts.contains_key(&member) && self.settings.members.contains(&name(member)) {
+            if !self.hosts.contains_key(&member) && self.in_a_spec(member) {
                 let volume = self.volumes;
                 self.volumes += 1;
                 self.hosts.insert(member, Host::new(Server::new(volume)));
@@ -214,6 +240,7 @@ impl World {
         if host.terminating && !host.stranded {
             (host.terminating, host.pod) = (false, host.pod + 1);
         }
+        host.at_work = false;
         self.disconnected(member);
         self.tell(format!("{} starts again (process {process})", name(member)));
     }
@@ -225,9 +252,8 @@ impl World {
                 host.server.receiver = Receiver::Connecting;
             }
         }
-        for operator in &mut self.operators {
-            operator.lose_sessions(member);
-        }
+        let beside = self.parked.iter_mut().flat_map(|side| side.operators.iter_mut());
+        self.operators.iter_mut().chain(beside).for_each(|operator| operator.lose_sessions(member));
     }
 
     fn replicates(&mut self, member: u8) {
@@ -239,21 +265,26 @@ impl World {
         let silent = host.silent_since.is_some_and(|since| self.now_ms >= since + NOTICE_MS);
         let synced = self.settings.ack == Ack::Flushed;
         let from = self.hosts.get(&source).map(|h| h.server);
+        let (split, one_pair) = (self.parked.is_some(), self.of_one_pair(member, source));
+        // Its own transactions come back to nobody.
+        let own = if split { self.log.of(server.volume) } else { Set::EMPTY };
         let server = self.server(member);
         match (server.receiver, linked, from) {
             (Receiver::Connecting, true, Some(from)) => {
                 server.connect(&from);
             }
             (Receiver::On, true, Some(from)) if !full => {
-                server.receive(server.news(&from), synced);
-                if server.applies() && server.undrained().is_empty() && server.read_only {
+                server.receive(server.news(&from).without(own), synced);
+                if server.applies() && one_pair && server.undrained().is_empty() && server.read_only {
                     server.epoch = server.epoch.max(from.epoch);
                 }
             }
             (Receiver::On, false, _) if gone || silent => server.receiver = Receiver::Connecting,
             _ => {}
         }
-        if server.applies() && !full && !busy && !server.undrained().is_empty() {
+        if split && server.applier_goes_on() && !full && !busy && !server.undrained().is_empty() {
+            server.apply_as_source();
+        } else if server.applies() && !full && !busy && !server.undrained().is_empty() {
             server.apply();
         }
     }
@@ -262,8 +293,16 @@ impl World {
         let Some(host) = self.hosts.get(&member) else { return };
         let Some(donor) = host.server.cloning.filter(|_| host.server.runs() && self.now_ms >= host.clone_since + CLONE_MS) else { return };
         let ready = self.hosts.get(&donor).map(|h| h.server).filter(|d| self.linked(member, donor) && d.pending.is_empty());
+        if !self.hosts.contains_key(&donor) {
+            // A clone whose donor goes for good fails.
+            self.server(member).cloning = None;
+        }
         if let Some(from) = ready {
-            self.server(member).cloned(&from);
+            let one_pair = self.of_one_pair(member, donor);
+            let server = self.server(member);
+            server.cloned(&from);
+            // The heartbeat's row is its pair's own.
+            server.epoch = if one_pair { server.epoch } else { 0 };
             self.disconnected(member);
             self.tell(format!("{} holds a clone of {}", name(member), name(donor)));
         }
@@ -272,11 +311,14 @@ impl World {
     /// Acknowledgements arrive, the heartbeat row is written.
     fn hears(&mut self, member: u8) {
         let ackers = self.ackers(member);
-        let epoch = self.record.epoch as u16;
-        let primary = self.record.primary == name(member) && self.record.transition.is_none();
+        let (record, split) = (self.record_of(member), self.parked.is_some());
+        let epoch = record.epoch as u16;
+        let primary = record.primary == name(member) && record.transition.is_none();
         let Some(host) = self.hosts.get_mut(&member).filter(|h| h.server.runs() && !h.full) else { return };
         let done = host.server.acknowledged(&ackers.iter().collect::<Vec<_>>());
-        if primary && host.server.open() && host.server.epoch > 0 && !host.blind {
+        // What was cloned has the heartbeat's table, if not its own pair's row in it.
+        let made = host.server.epoch > 0 || split && host.server.executed.contains(Set::one(0));
+        if primary && host.server.open() && made && !host.blind {
             host.server.epoch = host.server.epoch.max(epoch);
         }
         self.told_ok(member, done);
@@ -312,7 +354,8 @@ impl World {
 
     /// Another, empty volume in its place. What nobody else was promised to hold is gone with the old one.
     pub fn emptied(&mut self, member: u8) {
-        let promised = self.record.mode == Mode::Sync && self.record.standby.as_ref().is_some_and(|s| self.complete(s));
+        let pair = self.pair_of(member);
+        let promised = pair.record.mode == Mode::Sync && pair.record.standby.as_ref().is_some_and(|s| self.complete(&pair, s));
         if !promised && self.record.primary == name(member) {
             let others = self.hosts.iter().filter(|(m, _)| **m != member).fold(Set::EMPTY, |all, (_, h)| all.union(h.server.keeps()));
             self.acked = self.acked.and(others);

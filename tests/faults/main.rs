@@ -15,6 +15,7 @@ mod nemesis;
 mod report;
 mod round;
 mod special;
+mod split;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ const USAGE: &str = "usage: tests/faults/run [--minutes M] [--seed S] [--pairs N
   --seed     the same seed chooses the same faults (default: the clock's)
   --pairs    ShardClusters of one shard (default 2)
   --only     these kinds alone, in turn
+  --splits   instead: so many splits of one shard into two, with a fault at every arrow
+  --flips    of each split, with a way back between (default 3)
   --points   the operator has named fault points and a clock that can be made to jump (the script sees to it)";
 
 struct Args {
@@ -36,12 +39,14 @@ struct Args {
     seed: u64,
     pairs: usize,
     only: Vec<String>,
+    splits: u32,
+    flips: u32,
     points: bool,
 }
 
 fn args() -> Result<Option<Args>, String> {
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |t| t.as_secs());
-    let mut args = Args { minutes: 6.0, seed: clock, pairs: 2, only: Vec::new(), points: false };
+    let mut args = Args { minutes: 6.0, seed: clock, pairs: 2, only: Vec::new(), splits: 0, flips: 3, points: false };
     let mut words = std::env::args().skip(1).peekable();
     if words.peek().is_none() {
         return Ok(None);
@@ -53,6 +58,8 @@ fn args() -> Result<Option<Args>, String> {
             "--seed" => args.seed = value()?.parse().map_err(|_| "--seed: a number")?,
             "--pairs" => args.pairs = value()?.parse().map_err(|_| "--pairs: a number")?,
             "--only" => args.only.push(value()?),
+            "--splits" => args.splits = value()?.parse().map_err(|_| "--splits: a number")?,
+            "--flips" => args.flips = value()?.parse().map_err(|_| "--flips: a number")?,
             "--points" => args.points = true,
             other => return Err(format!("{other}?")),
         }
@@ -61,6 +68,12 @@ fn args() -> Result<Option<Args>, String> {
 }
 
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    if words.first().is_some_and(|w| w == split::CLIENT) {
+        let ended = runtime.block_on(split::client(&words[1..]));
+        return ended.map_or_else(|why| { eprintln!("{why}"); ExitCode::FAILURE }, |()| ExitCode::SUCCESS);
+    }
     let args = match args() {
         Ok(Some(args)) => args,
         // `cargo test` without more: this is not one of the tests that it runs.
@@ -73,11 +86,15 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(run(args))
 }
 
 async fn run(args: Args) -> ExitCode {
+    if args.splits > 0 {
+        println!("seed {}: {} splits", args.seed, args.splits);
+        split::run(args.splits, args.flips, args.points, Dice(args.seed)).await;
+        return ExitCode::SUCCESS;
+    }
     println!("seed {}: {} pairs for {} minutes", args.seed, args.pairs, args.minutes);
     let mut report = Report::new(args.seed);
     let limit = Duration::from_secs_f64(args.minutes * 60.0) + secs(900);

@@ -62,8 +62,10 @@ impl Runner {
                 Err(surprise) => Err(surprise),
             };
             tracing::info!(pair = %self.pair.name_any(), %why, undone = undone.is_ok(), "flip undone");
+            self.memory.undone = Some(why.to_string());
             return Err(why);
         }
+        self.point("Cede.fenced").await;
         self.write_record(&record).await
     }
 
@@ -129,9 +131,12 @@ impl Runner {
         if let Err(why) = self.close_and_hand_over(primary, &mut lookouts).await {
             let undone = role::reopen_writes(self.at(primary).await?, QUICK).await;
             tracing::info!(pair = %self.pair.name_any(), %why, undone = undone.is_ok(), "way back undone");
+            self.memory.undone = Some(why.to_string());
             return Err(why);
         }
+        self.point("GiveBack.closed").await;
         self.write_record(record).await?;
+        self.point("GiveBack.vip").await;
         self.point_vip(to).await?;
         self.memory.pause = Some(begun.elapsed());
         let Some(accounts) = self.accounts.clone() else { return Ok(()) };

@@ -28,6 +28,8 @@ pub(super) struct Memory {
     /// A comparison of rows that waits for its member to catch up: member, primary and epoch.
     pub(super) comparison: Option<((String, String, i64), crate::mysql::rewind::check::Look)>,
     pub(super) busy_since: Option<Instant>,
+    /// Why the last try of a flip, or of the way back, was undone.
+    pub(super) undone: Option<String>,
     /// Where the primary was lately: how far is the other side of a split behind it?
     pub(super) trail: super::trail::Trail,
     /// How long the keys that move paused, at the last flip or way back, and which flip that was.

@@ -55,7 +55,9 @@ pub(super) fn flip(v: &View) -> Option<Said> {
     if v.aim() < Some(Phase::Flipped) {
         return None;
     }
-    let s = v.first_below(Phase::Flipped)?;
+    // One that was on its way back is asked again.
+    let turned = |s: u32| v.reached(s) == Some(Phase::Flipped) && !v.is_flipped(s);
+    let s = v.plan.parents().find(|s| v.reached(*s) < Some(Phase::Flipped) || turned(*s))?;
     let child = v.plan.child(s);
     if v.asked(s) >= Some(Level::Flipped) {
         return Some(waits(v, s, Reason::Flipping, format!("keys of shard {child} move")));

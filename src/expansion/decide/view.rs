@@ -74,6 +74,10 @@ impl<'a> View<'a> {
         if asked >= Some(Level::Flipped) && parent.ceded && !child.follows && (parent.flipped && child.flipped || recorded >= Some(Phase::Flipped)) {
             return Some(Phase::Flipped);
         }
+        // On the way back it is flipped until the keys are where they were.
+        if asked == Some(Level::Prepared) && recorded == Some(Phase::Flipped) && (parent.ceded || !child.follows) {
+            return Some(Phase::Flipped);
+        }
         let ready = child.follows && child.prepared && parent.prepared && !parent.ceded;
         (ready || recorded >= Some(Phase::Prepared)).then_some(Phase::Prepared)
     }
@@ -85,7 +89,7 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn is_flipped(&self, shard: u32) -> bool {
-        self.reached(shard) == Some(Phase::Flipped)
+        self.reached(shard) == Some(Phase::Flipped) && self.asked(shard) >= Some(Level::Flipped)
     }
 
     /// The first shard that hasn't come this far.

@@ -123,6 +123,10 @@ fn ready(view: &View) -> Result<(), String> {
     let Some(primary) = view.primary_answer().filter(|p| open(p)) else {
         return Err(format!("{} isn't open", view.record.primary));
     };
+    if view.record.severed.as_ref().is_some_and(|s| !s.proven) {
+        // What came over it and isn't applied would stay behind on the old primary.
+        return Err("the link of the split is being taken away".to_owned());
+    }
     if view.primary().is_some_and(|p| p.facts_age_ms > FRESH_MS) || primary.source.waiting > 0 && facts.lag_seconds > Some(1) {
         return Err("commits wait for the standby".to_owned());
     }

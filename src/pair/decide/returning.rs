@@ -77,8 +77,13 @@ fn tail(view: &View, name: &str, facts: &Facts) -> Decision {
         let message = format!("{name} holds {} acknowledged transactions that a promotion with data loss gave up: take what you need, then annotate shardpair.io/discard-tail={name}", tail.count());
         return Decision::wait(Reason::AbandonedTail, message);
     }
+    if let Some(wait) = split::tail_elsewhere(view, name, &tail) {
+        return wait;
+    }
     record.abandoned.retain(|a| a.member != name);
-    if tail.count() <= REWIND_TRANSACTIONS && facts.executed.contains(&tail) {
+    // What came over the link of a split is in the relay log too: undone, it would be applied again.
+    let comes_again = facts.channel.as_ref().is_some_and(|c| c.received.intersects(&tail));
+    if tail.count() <= REWIND_TRANSACTIONS && facts.executed.contains(&tail) && !comes_again {
         let keep = facts.executed.subtract(&tail).to_string();
         record.rewind = Some(Rewind { member: name.to_owned(), phase: RewindPhase::Undoing, tail: tail.to_string(), keep, mark: record.epoch });
     } else {
@@ -177,11 +182,12 @@ pub(super) fn comparing(view: &View, name: &str, facts: &Facts) -> Option<Decisi
     Some(Decision::act(vec![Step::WriteRecord(Box::new(record))], Reason::Rewinding, format!("{name} holds the rows of {primary} again")))
 }
 
-/// Marked for a rebuild that the record doesn't know: somebody edited the status. Its data may be half a clone's.
+/// Marked for a rebuild that the record doesn't know: somebody edited the status, or of a pair that follows another the other
+/// member had to be made anew meanwhile. Its data may be half a clone's.
 pub(super) fn marked(view: &View, name: &str, facts: Option<&Facts>) -> Option<Decision> {
     let facts = facts.filter(|f| f.rebuild_marker)?;
     let message = format!("{name} is marked for rebuilding and the record doesn't say so: it is rebuilt");
-    let Some(primary) = view.primary_answer().filter(|p| open(p)) else { return Some(Decision::wait(Reason::Rebuilding, message)) };
+    let Some(primary) = view.primary_answer().filter(|p| view.in_role(p)) else { return Some(Decision::wait(Reason::Rebuilding, message)) };
     if view.record.abandoned.iter().any(|a| a.member == name) {
         return Some(Decision::wait(Reason::AbandonedTail, message));
     }

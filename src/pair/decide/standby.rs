@@ -355,6 +355,9 @@ pub(super) fn written_here(view: &View, standby: &Facts, primary: &Facts) -> Gti
 }
 
 fn somebody_wrote(view: &View, name: &str, facts: &Facts, primary: &Facts) -> Option<Decision> {
+    if let Some(anew) = split::left_by_the_link(view, name, facts, primary) {
+        return Some(anew);
+    }
     let errant = written_here(view, facts, primary);
     if !errant.is_empty() && view.record.follows.is_some() {
         let record = rebuild(view, name, Reason::TailFound);

@@ -6,11 +6,12 @@ use crate::pair::record::Mode;
 use crate::pair::step::{Decision, Reason, Step};
 
 pub(super) fn decide(view: &View) -> Option<Decision> {
-    let facts = view.primary_answer().filter(|p| open(p))?;
-    let name = &view.record.primary;
+    // Also while the primary is closed: with Required it may wait for a standby that isn't made before the spec names it.
     if let Some(decision) = of_the_spec(view) {
         return Some(decision);
     }
+    let facts = view.primary_answer().filter(|p| open(p))?;
+    let name = &view.record.primary;
     // Nothing below may run into a commit that waits (design: While a commit waits).
     if facts.source.waiting > 0 {
         return None;

@@ -112,6 +112,11 @@ fn role(view: &View) -> Option<Decision> {
         Identity::Match | Identity::Unknown => {}
     }
     if let Some(rebuild) = view.record.rebuild.as_ref().filter(|r| r.member == *name) {
+        // What it applied may wait for a standby that is gone too, and no mark is set behind a commit that waits. It is nobody's write.
+        if view.record.mode == Mode::Solo && view.primary_answer().is_some_and(|f| f.source.enabled) {
+            let step = Step::RelaxAcks { member: name.clone() };
+            return Some(Decision::act(vec![step], Reason::Rebuilding, format!("{name} waits for nobody: its data is replaced")));
+        }
         return Some(returning::rebuilding(view, name, member, rebuild));
     }
     let Some(facts) = view.primary_answer() else {

@@ -4,7 +4,7 @@
 //! The flip is one write of the parent's record (`ceded`), the way back one of the child's (`follows.givenBack`); each side
 //! reads the other's record from a watch, and acts only on what no later record takes back: a cession is undone by nobody
 //! but the child that has it, a return by nobody but a later cession.
-//! `follow` is the child before the flip, `flip` the flip and the way back, `link` the dual-master link, `dissolve` its end.
+//! `follow` is the child before the flip, `flip` the flip and the way back, `link` the dual-master link, `dissolve` its end, `tails` what deposed primaries leave on the other side.
 //! Invariant 12: the guard's rows on every member are what the record says, before that member becomes writable.
 
 mod dissolve;
@@ -12,6 +12,7 @@ mod flip;
 mod follow;
 mod link;
 mod status;
+mod tails;
 
 use std::collections::BTreeSet;
 
@@ -113,6 +114,16 @@ pub(super) fn drains_its_acker(view: &View, primary: &Facts) -> bool {
 /// What a member that follows holds and the parent's primary never had.
 pub(super) fn beyond(facts: &Facts, primary: &Facts) -> GtidSet {
     follow::beyond(facts, primary)
+}
+
+/// A standby with what only the link could have brought it, after its end.
+pub(super) fn left_by_the_link(view: &View, name: &str, standby: &Facts, primary: &Facts) -> Option<Decision> {
+    tails::left(view, name, standby, primary)
+}
+
+/// A tail whose undoing has to wait for the other side.
+pub(super) fn tail_elsewhere(view: &View, name: &str, tail: &GtidSet) -> Option<Decision> {
+    tails::elsewhere(view, name, tail)
 }
 
 /// Does the primary's channel belong to a split, so that the ordinary reverse channel must wait?
