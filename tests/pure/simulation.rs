@@ -27,7 +27,7 @@ const FOUND: [u64; 2] = [2_555, 1_795_419_332_173];
 const FRESH: u64 = 400;
 /// The same of splits.
 const FIXED_SPLITS: u64 = 500;
-const FOUND_SPLITS: [u64; 3] = [567, 887, 4_306];
+const FOUND_SPLITS: [u64; 2] = [200_099, 201_364];
 const FRESH_SPLITS: u64 = 500;
 /// Turns of each.
 const TURNS: u32 = 12;

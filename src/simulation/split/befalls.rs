@@ -76,6 +76,10 @@ impl Life<'_> {
         let primary = pair.record.primary == name(member) && pair.record.follows.is_none();
         let promised = || pair.record.transition.is_none() && pair.record.standby.as_ref().is_some_and(|s| self.world.complete(&pair, s));
         let in_sync = pair.record.mode == Mode::Sync;
+        // Open (docs/verification.md): between the parent's record and the child's, a child that loses this volume needs a person.
+        if self.world.called() && pair.record.follows.is_some() {
+            return false;
+        }
         !self.emptied && (self.world.parked.is_none() || if primary { in_sync && promised() && self.world.settings.ack == Ack::Flushed } else { pair.record.transition.is_none() })
     }
 
@@ -87,6 +91,13 @@ impl Life<'_> {
 }
 
 impl World {
+    /// Has the parent ceded, and the child not taken yet?
+    fn called(&self) -> bool {
+        let glances = self.glances();
+        let ceded = glances.iter().find_map(|g| g.record.ceded.as_ref()).map(|c| c.epoch);
+        glances.iter().filter_map(|g| g.record.follows.as_ref()).any(|f| ceded > f.given_back)
+    }
+
     /// Was a write of the record on the stage sent by one who has heard no answer?
     fn a_record_is_late(&self) -> bool {
         self.operators.iter().filter_map(|o| o.late.as_ref()).any(|late| matches!(late.commands.first(), Some(Command::Write(_))))

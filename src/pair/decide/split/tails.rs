@@ -1,5 +1,6 @@
 //! Tails in a split: what the other side may hold of a deposed primary's, and what a link leaves behind. Pure.
 
+use super::link;
 use crate::mysql::gtid::GtidSet;
 use crate::pair::decide::{View, standby};
 use crate::pair::facts::Facts;
@@ -13,7 +14,8 @@ use crate::pair::step::{Decision, Reason, Step};
 /// back, its successor's uuid is another, and the other side's own rules see the tail for what it is: that one follows anew, is made
 /// anew, or cuts the link.
 pub(super) fn elsewhere(view: &View, name: &str, tail: &GtidSet) -> Option<Decision> {
-    let other = view.other().filter(|_| view.record.severed.is_none())?;
+    // When either side has cut the link, neither will ever own the other's keys again.
+    let other = view.other().filter(|o| view.record.severed.is_none() && o.record.severed.is_none())?;
     // What came over the link lives on there.
     let tail = &tail.subtract(&tail.without_source(&view.record.member(name)?.server_uuid));
     let related = view.record.linked.is_some() || other.record.follows.as_ref().is_some_and(|f| view.split().is_some_and(|s| s.name == f.pair));
@@ -31,13 +33,20 @@ pub(super) fn elsewhere(view: &View, name: &str, tail: &GtidSet) -> Option<Decis
     Some(Decision::soon(Reason::TailFound, message))
 }
 
-/// What a former primary received over the link before that ended, and its successor will never get: members must be the same, so
-/// it is saved (invariant 8) and the member made anew. Only when the link is proven gone: nothing of the other side comes to the
-/// primary any more, so that an older answer of its can't make this up.
+/// What only a former primary received over the link, and its successor will never get: members must be the same, so it is saved
+/// (invariant 8) and the member made anew.
+///
+/// While the link stands that is what the other side's former primaries wrote and its present one lacks. When it is proven gone, it is
+/// all of the other side's: nothing of it comes to the primary any more. So no older answer can make this up.
 pub(super) fn left(view: &View, name: &str, standby: &Facts, primary: &Facts) -> Option<Decision> {
-    let other = view.other().filter(|_| view.record.severed.as_ref().is_some_and(|s| s.proven))?;
-    let beyond = standby.holds().subtract(&primary.holds());
-    let theirs = other.record.members.iter().filter(|m| !m.server_uuid.is_empty());
+    let other = view.other()?;
+    let (held, but) = match view.other_primary() {
+        _ if view.record.severed.as_ref().is_some_and(|s| s.proven) => (primary.holds(), ""),
+        Some((source, _, theirs)) if view.record.linked.is_some() && link::stands(view) => (primary.holds().union(&theirs.holds()), source),
+        _ => return None,
+    };
+    let beyond = standby.holds().subtract(&held);
+    let theirs = other.record.members.iter().filter(|m| m.name != but && !m.server_uuid.is_empty());
     let left = beyond.subtract(&theirs.fold(beyond.clone(), |rest, m| rest.without_source(&m.server_uuid)));
     if left.is_empty() {
         return None;
