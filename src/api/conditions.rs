@@ -99,3 +99,30 @@ pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Conditio
 pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     find(conditions, type_).is_some_and(|c| c.status == "True")
 }
+
+/// Of an expansion: the condition that tells what it does or waits for. First that nothing goes on without a person, then that all is done:
+/// a plan that was paused, or asked for something, afterwards is as done as before.
+pub fn of_plan(conditions: &[Condition]) -> Option<&Condition> {
+    let holds = |type_| find(conditions, type_).filter(|c| c.status == "True");
+    holds(STALLED).or_else(|| holds(COMPLETE)).or_else(|| find(conditions, PROGRESSING))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(said: &[(&'static str, bool, &str)]) -> Option<String> {
+        let mut all = Vec::new();
+        said.iter().for_each(|(type_, holds, reason)| upsert(&mut all, Said::new(type_, *holds, *reason, ""), None, Timestamp::UNIX_EPOCH));
+        of_plan(&all).map(|c| c.reason.clone())
+    }
+
+    #[test]
+    fn a_plan_tells_what_a_person_has_to_do_then_that_it_is_done_then_what_it_does() {
+        let paused = [(COMPLETE, true, "Complete"), (PROGRESSING, false, "Paused")];
+        assert_eq!(told(&paused).as_deref(), Some("Complete"), "paused when it was complete");
+        assert_eq!(told(&[paused[0], paused[1], (STALLED, true, "TooLate")]).as_deref(), Some("TooLate"));
+        assert_eq!(told(&[(COMPLETE, false, "Flipping"), (PROGRESSING, true, "Flipping"), (STALLED, false, "Misrouted")]).as_deref(), Some("Flipping"));
+        assert_eq!(told(&[]), None);
+    }
+}

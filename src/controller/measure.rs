@@ -43,9 +43,8 @@ pub struct Watched {
     pub out: Arc<Mutex<Measured>>,
 }
 
-/// Until the task is aborted.
+/// Until the task is aborted. Each time in a new session: one that is kept costs the operator 20 kB all the time, and there is one a member.
 pub async fn run(watched: Watched) {
-    let mut session: Option<(Session, Target)> = None;
     let mut disk_at: Option<Instant> = None;
     let mut first = true;
     loop {
@@ -55,21 +54,21 @@ pub async fn run(watched: Watched) {
             continue;
         }
         let aim = watched.target.borrow().clone();
-        if session.as_ref().is_none_or(|(s, at)| !s.is_usable() || !at.same_server(&aim)) {
-            session = connect(&watched, &aim).await.map(|s| (s, aim));
-            (watched.session)(session.as_ref().map(|(s, _)| s.id()));
-        }
-        let Some((asking, _)) = &mut session else { continue };
+        let Some(mut asking) = connect(&watched, &aim).await else { continue };
+        (watched.session)(Some(asking.id()));
         first = false;
-        let Ok(read) = status::read(asking, DEADLINE).await else { continue };
-        let due = disk_at.is_none_or(|at| at.elapsed() >= DISK_EVERY) && (watched.quiet)();
-        let disk = if due { status::disk(asking, DEADLINE).await.ok() } else { None };
-        if disk.is_some() {
-            disk_at = Some(Instant::now());
+        if let Ok(read) = status::read(&mut asking, DEADLINE).await {
+            let due = disk_at.is_none_or(|at| at.elapsed() >= DISK_EVERY) && (watched.quiet)();
+            let disk = if due { status::disk(&mut asking, DEADLINE).await.ok() } else { None };
+            if disk.is_some() {
+                disk_at = Some(Instant::now());
+            }
+            let mut out = watched.out.lock().expect("never poisoned");
+            out.status = read;
+            out.disk = disk.or(out.disk);
         }
-        let mut out = watched.out.lock().expect("never poisoned");
-        out.status = read;
-        out.disk = disk.or(out.disk);
+        asking.close().await;
+        (watched.session)(None);
     }
 }
 

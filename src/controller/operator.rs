@@ -55,7 +55,8 @@ pub async fn run(options: Options) -> Result<(), Failed> {
     let failed = |what: &'static str| move |e: &dyn std::fmt::Display| Failed(format!("{what}: {e}"));
     let config = Config::infer().await.map_err(|e| failed("no Kubernetes configuration found")(&e))?;
     let client = Client::try_from(config.clone()).map_err(|e| failed("client")(&e))?;
-    let fast = fast_client(config)?;
+    // The Lease has connections of its own: where a thousand pairs write at once, its renewal isn't behind them.
+    let (fast, for_lease) = (fast_client(config.clone())?, fast_client(config)?);
     let installation = format!("{}/{}", options.namespace, options.lease_name);
     let identity = format!("{installation}#{}", options.identity);
     let leadership = Leadership::new();
@@ -70,7 +71,7 @@ pub async fn run(options: Options) -> Result<(), Failed> {
         tasks.spawn(page::serve(listen, options.identity.clone(), stores.clone(), leadership.clone()));
     }
     let (leading, leads) = watch::channel(false);
-    let lease = leader::run(fast.clone(), options.namespace.clone(), options.lease_name.clone(), options.identity.clone(), leadership.clone(), stopping.clone());
+    let lease = leader::run(for_lease, options.namespace.clone(), options.lease_name.clone(), options.identity.clone(), leadership.clone(), stopping.clone());
     let lease = tokio::spawn(lease);
     let context = Arc::new(pair::Context {
         client: client.clone(),
@@ -82,6 +83,7 @@ pub async fn run(options: Options) -> Result<(), Failed> {
         recorder: Recorder::new(client.clone(), Reporter { controller: "shardpair".into(), instance: Some(options.identity.clone()) }),
         identity,
         route_replicas: options.route_replicas,
+        unhurried: tokio::sync::Semaphore::new(pair::UNHURRIED),
     });
     tasks.spawn(cluster::run(Arc::new(cluster::Context::new(client, fast, installation, leads, options.watch_namespace)), stopping.clone()));
     tasks.spawn(expansion::runners(context.clone()));

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -24,9 +24,22 @@ use crate::api::cluster::ShardCluster;
 use crate::api::expansion::ExpansionPlan;
 use crate::api::names;
 use crate::api::pair::ShardPair;
-use crate::controller::foreign::ForeignSlices;
+use super::foreign::ForeignSlices;
+use super::keep::Keep;
+use super::waiters::{Subscription, Waiters};
 
-type Waiters = Arc<Mutex<HashMap<(String, String), Vec<Arc<Notify>>>>>;
+/// What was found by looking through everything isn't believed for longer than this: a deletion isn't told.
+const LOOKED_THROUGH: Duration = Duration::from_secs(5);
+
+/// What was found of a cluster, until something of it changes; the number counts changes.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    changes: u64,
+    next_member: Option<(Instant, u32)>,
+}
+
+/// By namespace and cluster.
+type AllFound = Arc<Mutex<HashMap<(String, String), Found>>>;
 
 /// The watched objects.
 #[derive(Clone)]
@@ -52,25 +65,34 @@ pub struct Stores {
     /// All nodes.
     pub nodes: Store<Node>,
     waiters: Waiters,
+    found: AllFound,
+}
+
+/// Where a change is noted.
+#[derive(Clone, Default)]
+struct Told {
+    waiters: Waiters,
+    found: AllFound,
 }
 
 /// Starts the watches; they end with the set.
 pub async fn start(client: &Client, namespace: Option<&str>, tasks: &mut JoinSet<()>) -> Stores {
-    let waiters: Waiters = Arc::default();
+    let told = Told::default();
     let ours = || watcher::Config::default().labels(names::LABEL_CLUSTER);
     let any = watcher::Config::default;
     let stores = Stores {
-        clusters: watch(scoped(client, namespace), any(), &waiters, tasks),
-        pairs: watch(scoped(client, namespace), any(), &waiters, tasks),
-        plans: watch(scoped(client, namespace), any(), &waiters, tasks),
-        pods: watch(scoped(client, namespace), ours(), &waiters, tasks),
-        claims: watch(scoped(client, namespace), ours(), &waiters, tasks),
-        sets: watch(scoped(client, namespace), ours(), &waiters, tasks),
-        services: watch(scoped(client, namespace), ours(), &waiters, tasks),
-        slices: watch(scoped(client, namespace), ours(), &waiters, tasks),
+        clusters: watch(scoped(client, namespace), any(), &told, tasks),
+        pairs: watch(scoped(client, namespace), any(), &told, tasks),
+        plans: watch(scoped(client, namespace), any(), &told, tasks),
+        pods: watch(scoped(client, namespace), ours(), &told, tasks),
+        claims: watch(scoped(client, namespace), ours(), &told, tasks),
+        sets: watch(scoped(client, namespace), ours(), &told, tasks),
+        services: watch(scoped(client, namespace), ours(), &told, tasks),
+        slices: watch(scoped(client, namespace), ours(), &told, tasks),
         foreign_slices: ForeignSlices::start(scoped(client, namespace), tasks),
-        nodes: watch(Api::all(client.clone()), any(), &waiters, tasks),
-        waiters,
+        nodes: watch(Api::all(client.clone()), any(), &told, tasks),
+        waiters: told.waiters,
+        found: told.found,
     };
     let ready = async {
         let s = &stores;
@@ -92,19 +114,19 @@ where
     }
 }
 
-fn watch<K>(api: Api<K>, config: watcher::Config, waiters: &Waiters, tasks: &mut JoinSet<()>) -> Store<K>
+fn watch<K>(api: Api<K>, config: watcher::Config, told: &Told, tasks: &mut JoinSet<()>) -> Store<K>
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Keep + Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Default + Eq + Hash + Clone,
 {
     let (store, writer) = reflector::store();
-    let waiters = waiters.clone();
-    let stream = watcher(api, config).default_backoff().reflect(writer).applied_objects();
+    let told = told.clone();
+    let stream = watcher(api, config).default_backoff().modify(Keep::keep).reflect(writer).applied_objects();
     tasks.spawn(async move {
         let mut stream = std::pin::pin!(stream);
         loop {
             match stream.try_next().await {
-                Ok(Some(object)) => wake(&waiters, &object),
+                Ok(Some(object)) => told.changed(&object),
                 Ok(None) => return,
                 Err(error) => {
                     tracing::warn!(%error, kind = %K::kind(&Default::default()), "watch");
@@ -116,11 +138,14 @@ where
     store
 }
 
-fn wake<K: ResourceExt>(waiters: &Waiters, object: &K) {
-    let Some(cluster) = object.labels().get(names::LABEL_CLUSTER) else { return };
-    let key = (object.namespace().unwrap_or_default(), cluster.clone());
-    if let Some(waiting) = waiters.lock().expect("never poisoned").get(&key) {
-        waiting.iter().for_each(|n| n.notify_one());
+impl Told {
+    fn changed(&self, object: &impl ResourceExt) {
+        if let Some(cluster) = object.labels().get(names::LABEL_CLUSTER) {
+            let mut all = self.found.lock().expect("never poisoned");
+            let found = all.entry((object.namespace().unwrap_or_default(), cluster.clone())).or_default();
+            *found = Found { changes: found.changes + 1, next_member: None };
+        }
+        self.waiters.wake(object);
     }
 }
 
@@ -128,6 +153,21 @@ impl Stores {
     /// One more than the highest number of a member of the cluster that is named anywhere. Claims outlive their members: a
     /// new member must not find an old one's data.
     pub fn next_member(&self, namespace: &str, cluster: &str) -> u32 {
+        let key = (namespace.to_owned(), cluster.to_owned());
+        let found = self.found.lock().expect("never poisoned").get(&key).copied().unwrap_or_default();
+        if let Some((_, next)) = found.next_member.filter(|(at, _)| at.elapsed() < LOOKED_THROUGH) {
+            return next;
+        }
+        let next = self.look_for_next_member(namespace, cluster);
+        let mut all = self.found.lock().expect("never poisoned");
+        let now = all.entry(key).or_default();
+        if now.changes == found.changes {
+            now.next_member = Some((Instant::now(), next));
+        }
+        next
+    }
+
+    fn look_for_next_member(&self, namespace: &str, cluster: &str) -> u32 {
         let own = |p: &ShardPair| p.namespace().as_deref() == Some(namespace) && p.spec.cluster == cluster;
         let pairs = self.pairs.state();
         let named = pairs.iter().filter(|p| own(p)).flat_map(|p| {
@@ -139,11 +179,9 @@ impl Stores {
         named.chain(kept).filter_map(|m| names::member_number(cluster, &m)).max().map_or(0, |k| k + 1)
     }
 
-    /// `notify` is told when an object of the cluster changes; until the guard is dropped.
+    /// `notify` is told when an object of the cluster changes; until what is returned is dropped.
     pub fn subscribe(&self, namespace: &str, cluster: &str, notify: Arc<Notify>) -> Subscription {
-        let key = (namespace.to_owned(), cluster.to_owned());
-        self.waiters.lock().expect("never poisoned").entry(key.clone()).or_default().push(notify.clone());
-        Subscription { waiters: self.waiters.clone(), key, notify }
+        self.waiters.subscribe(namespace, cluster, notify)
     }
 
     /// An object of a namespace by name.
@@ -159,23 +197,4 @@ impl Stores {
 /// For comparing two states of one object: a newer one has a higher number.
 pub(super) fn version(object: &impl ResourceExt) -> u64 {
     object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
-}
-
-/// See [`Stores::subscribe`].
-pub struct Subscription {
-    waiters: Waiters,
-    key: (String, String),
-    notify: Arc<Notify>,
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        let mut waiters = self.waiters.lock().expect("never poisoned");
-        if let Some(waiting) = waiters.get_mut(&self.key) {
-            waiting.retain(|n| !Arc::ptr_eq(n, &self.notify));
-            if waiting.is_empty() {
-                waiters.remove(&self.key);
-            }
-        }
-    }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::paint::{Paint, bar, drawn};
 use super::seen::age;
-use crate::api::conditions::{self, COMPLETE, PROGRESSING, STALLED};
+use crate::api::conditions::{self, COMPLETE, STALLED};
 use crate::api::expansion::{Finding, Phase, Severity, ShardProgress};
 use crate::api::ExpansionPlan;
 use crate::pair::guide::Class;
@@ -55,9 +55,7 @@ impl PlanView {
     /// Of the object alone.
     pub fn of(plan: &ExpansionPlan, _now: Timestamp) -> Self {
         let status = plan.status.clone().unwrap_or_default();
-        let stalled = conditions::find(&status.conditions, STALLED).filter(|c| c.status == "True");
-        let complete = conditions::is_true(&status.conditions, COMPLETE);
-        let told = stalled.or_else(|| conditions::find(&status.conditions, if complete { COMPLETE } else { PROGRESSING }));
+        let told = conditions::of_plan(&status.conditions);
         Self {
             namespace: plan.namespace().unwrap_or_default(),
             name: plan.name_any(),
@@ -65,8 +63,8 @@ impl PlanView {
             to_shards: plan.spec.to_shards,
             phase: status.phase,
             until: plan.spec.until,
-            complete,
-            stalled: stalled.is_some(),
+            complete: conditions::is_true(&status.conditions, COMPLETE),
+            stalled: conditions::is_true(&status.conditions, STALLED),
             reason: told.map_or_else(|| "NotLookedAt".to_owned(), |c| c.reason.clone()),
             message: told.map_or_else(|| "no operator has looked at it yet".to_owned(), |c| c.message.clone()),
             since: told.map(|c| c.last_transition_time.0),

@@ -24,3 +24,4 @@ mod strategies;
 #[allow(dead_code, reason = "the benchmark uses more of it")]
 mod support;
 mod switchover;
+mod upgrade;

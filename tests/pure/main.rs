@@ -17,3 +17,4 @@ mod plugin;
 mod routing;
 mod preflight;
 mod documents;
+mod upgrade;

@@ -40,6 +40,13 @@ const REFUSED: Duration = Duration::from_secs(15);
 const ELSEWHERE: Duration = Duration::from_secs(20);
 /// At rest, in case a watch missed something.
 const REST: Duration = Duration::from_secs(600);
+/// Clusters that are looked at side by side: each holds all of its objects in memory meanwhile.
+const SIDE_BY_SIDE: u16 = 2;
+/// A pass reads all of a cluster's objects, and each change of a pair asks for one: so many times as long as the last one took is waited
+/// before the next, so that a large cluster in trouble leaves the processors to its pairs.
+const PAUSE_FACTOR: u32 = 4;
+/// That is never longer than this.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What a pass could not do; it is tried again, later and later.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +102,8 @@ pub struct Context {
     failures: Mutex<HashMap<String, u32>>,
     leases: Mutex<HashMap<String, (Option<String>, Instant)>>,
     told: Mutex<HashMap<String, String>>,
+    /// By uid: when the last pass ended, and how long it took.
+    passes: Mutex<HashMap<String, (Instant, Duration)>>,
 }
 
 impl Context {
@@ -111,6 +120,7 @@ impl Context {
             failures: Mutex::default(),
             leases: Mutex::default(),
             told: Mutex::default(),
+            passes: Mutex::default(),
         }
     }
 
@@ -146,7 +156,7 @@ pub async fn run(ctx: Arc<Context>, mut shutdown: watch::Receiver<bool>) {
 async fn controller(ctx: Arc<Context>) {
     let ours = || watcher::Config::default().labels(names::LABEL_CLUSTER);
     Controller::new(ctx.api::<DeserializeGuard<ShardCluster>>(), watcher::Config::default())
-        .with_config(Config::default().debounce(Duration::from_millis(100)).concurrency(4))
+        .with_config(Config::default().debounce(Duration::from_millis(100)).concurrency(SIDE_BY_SIDE))
         .owns(ctx.api::<ShardPair>(), ours())
         .owns(ctx.api::<StatefulSet>(), ours())
         .owns(ctx.api::<Service>(), ours())
@@ -162,15 +172,36 @@ async fn controller(ctx: Arc<Context>) {
         .await;
 }
 
+impl Context {
+    /// How long the next pass has to wait yet; a short one waits too short a time to speak of.
+    fn too_soon(&self, uid: &str) -> Option<Duration> {
+        let (ended, took) = self.passes.lock().expect("never poisoned").get(uid).copied()?;
+        (took * PAUSE_FACTOR).min(PAUSE_MAX).checked_sub(ended.elapsed()).filter(|left| !left.is_zero())
+    }
+
+    fn passed(&self, uid: String, took: Duration) {
+        let mut passes = self.passes.lock().expect("never poisoned");
+        passes.retain(|_, (ended, _)| ended.elapsed() < PAUSE_MAX);
+        passes.insert(uid, (Instant::now(), took));
+    }
+}
+
 async fn reconcile(object: Arc<DeserializeGuard<ShardCluster>>, ctx: Arc<Context>) -> Result<Action, Failed> {
+    let uid = object.uid().unwrap_or_default();
+    if let Some(left) = ctx.too_soon(&uid) {
+        return Ok(Action::requeue(left));
+    }
+    let begun = Instant::now();
     let pass = async {
         match &object.0 {
             Ok(cluster) => pass(cluster, &ctx).await,
             Err(unreadable) => write::unreadable(&ctx, unreadable).await,
         }
     };
-    let next = tokio::time::timeout(PASS, pass).await.map_err(|_| Failed::Slow)??;
-    ctx.failures.lock().expect("never poisoned").remove(&object.uid().unwrap_or_default());
+    let ended = tokio::time::timeout(PASS, pass).await;
+    ctx.passed(uid.clone(), begun.elapsed());
+    let next = ended.map_err(|_| Failed::Slow)??;
+    ctx.failures.lock().expect("never poisoned").remove(&uid);
     Ok(next)
 }
 

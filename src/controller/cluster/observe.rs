@@ -20,6 +20,8 @@ use crate::api::{ShardCluster, ShardPair, names};
 
 /// At most this many questions at a time.
 const AT_ONCE: usize = 8;
+/// So many objects in an answer: a large cluster's are megabytes, and an answer is there as text and as objects at once.
+const PAGE: u32 = 50;
 
 /// Looks. `valid`: what is to be made, so that names in the way are noticed; without it only what is there is reported.
 pub(super) async fn look(ctx: &Context, cluster: &ShardCluster, valid: Option<&Valid>) -> Result<Seen, Failed> {
@@ -55,13 +57,24 @@ where
     K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
 {
     let api: Api<K> = Api::namespaced(ctx.client.clone(), namespace);
-    let params = ListParams::default().labels(&format!("{}={cluster}", names::LABEL_CLUSTER));
-    let found = api.list(&params).await.map_err(Failed::api(format!("list {}", K::plural(&()))))?;
-    for object in found.items {
-        let value = serde_json::to_value(&object).expect("plain data");
-        into.insert((kind, object.name_any()), Live { value });
+    let mut params = of_cluster(cluster);
+    loop {
+        let found = api.list(&params).await.map_err(Failed::api(format!("list {}", K::plural(&()))))?;
+        for mut object in found.items {
+            // Who wrote which field is most of an applied object, and nobody's question here.
+            object.meta_mut().managed_fields = None;
+            let value = serde_json::to_value(&object).expect("plain data");
+            into.insert((kind, object.name_any()), Live { value });
+        }
+        params.continue_token = found.metadata.continue_.filter(|token| !token.is_empty());
+        if params.continue_token.is_none() {
+            return Ok(());
+        }
     }
-    Ok(())
+}
+
+fn of_cluster(cluster: &str) -> ListParams {
+    ListParams::default().labels(&format!("{}={cluster}", names::LABEL_CLUSTER)).limit(PAGE)
 }
 
 /// An object that has a wanted name without being labelled as ours.
@@ -87,14 +100,21 @@ pub(super) fn resource(kind: Kind) -> ApiResource {
 /// The image that each member's pod runs now.
 async fn images(ctx: &Context, namespace: &str, cluster: &str) -> Result<BTreeMap<String, String>, Failed> {
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
-    let params = ListParams::default().labels(&format!("{}={cluster}", names::LABEL_CLUSTER));
-    let found = pods.list(&params).await.map_err(Failed::api("list pods"))?;
+    let mut params = of_cluster(cluster);
+    let mut images = BTreeMap::new();
     let image = |pod: Pod| {
         let member = pod.labels().get(names::LABEL_MEMBER)?.clone();
         let container = pod.spec?.containers.into_iter().find(|c| c.name == names::CONTAINER)?;
         Some((member, container.image?))
     };
-    Ok(found.items.into_iter().filter_map(image).collect())
+    loop {
+        let found = pods.list(&params).await.map_err(Failed::api("list pods"))?;
+        images.extend(found.items.into_iter().filter_map(image));
+        params.continue_token = found.metadata.continue_.filter(|token| !token.is_empty());
+        if params.continue_token.is_none() {
+            return Ok(images);
+        }
+    }
 }
 
 async fn classes(ctx: &Context) -> Result<Vec<Class>, Failed> {

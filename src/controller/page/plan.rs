@@ -71,8 +71,7 @@ pub struct Progress {
 /// Of the object.
 pub fn plan(plan: &ExpansionPlan) -> Plan {
     let status = plan.status.clone().unwrap_or_default();
-    let stalled = conditions::find(&status.conditions, conditions::STALLED);
-    let said = stalled.or_else(|| conditions::find(&status.conditions, conditions::PROGRESSING)).or_else(|| conditions::find(&status.conditions, conditions::COMPLETE));
+    let said = conditions::of_plan(&status.conditions);
     Plan {
         namespace: plan.namespace().unwrap_or_default(),
         cluster: plan.spec.cluster_ref.name.clone(),
@@ -81,7 +80,7 @@ pub fn plan(plan: &ExpansionPlan) -> Plan {
         phase: word(status.phase),
         until: word(Some(plan.spec.until)),
         complete: conditions::is_true(&status.conditions, conditions::COMPLETE),
-        stalled: stalled.is_some(),
+        stalled: conditions::is_true(&status.conditions, conditions::STALLED),
         reason: said.map(|c| c.reason.clone()).unwrap_or_default(),
         message: said.map(|c| c.message.clone()).unwrap_or_default(),
         refusals: status.findings.iter().filter(|f| f.severity == crate::api::expansion::Severity::Refused).map(|f| format!("{} of {}: {}", f.reason, f.object, f.message)).collect(),

@@ -9,6 +9,7 @@ mod addresses;
 mod faultpoint;
 mod flip;
 pub(in crate::controller) mod hands;
+mod memory;
 mod observe;
 mod provisioning;
 mod reporting;
@@ -18,7 +19,7 @@ mod switchover;
 mod trail;
 pub(in crate::controller) mod write;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::events::Recorder;
 use kube::{Api, Client, ResourceExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
@@ -38,6 +39,7 @@ use crate::controller::metrics::Metrics;
 use crate::controller::prober::{Prober, TICK, Target};
 use crate::controller::spans;
 use crate::controller::stores::{Stores, version};
+use crate::controller::waiters::Subscription;
 use crate::mysql::session::Credentials;
 use crate::pair::decide::{View, decide, open};
 use crate::pair::facts::Observation;
@@ -45,6 +47,7 @@ use crate::pair::record::Record;
 use crate::pair::settings::Settings;
 use crate::pair::step::{Decision, Next, Note, Reason, Step};
 use crate::routing::Guard;
+use memory::Memory;
 
 /// What all runners share.
 pub struct Context {
@@ -66,7 +69,12 @@ pub struct Context {
     pub identity: String,
     /// host:port of all replicas of the routing service, if there is one.
     pub route_replicas: Option<String>,
+    /// Turns for calls that no move waits for.
+    pub unhurried: Semaphore,
 }
+
+/// So many calls at a time that no move waits for: Secrets and claims as a term begins, words in the status. With all pairs' at once none was answered in time (seen).
+pub const UNHURRIED: usize = 16;
 
 /// A fresh look at a member, in a pass that follows another at once, takes at most this.
 const REFRESH: Duration = Duration::from_millis(100);
@@ -80,59 +88,6 @@ const IMPATIENT: Duration = Duration::from_secs(10);
 const ANEW: Duration = Duration::from_secs(30);
 /// Accounts are read again this often while a member refuses them.
 const SECRET_AGE: Duration = Duration::from_secs(5);
-
-#[derive(Default)]
-struct Memory {
-    not_serving: HashMap<String, Instant>,
-    vip: Option<(Instant, String)>,
-    trouble: Option<Instant>,
-    soon_since: Option<Instant>,
-    said: Option<(Reason, String)>,
-    told: Option<Instant>,
-    measured: Option<Instant>,
-    unpublished_move: bool,
-    clones: Attempts,
-    /// Since when a member's Service should lead elsewhere.
-    addresses: HashMap<String, Instant>,
-    /// From the first sign of trouble to the slice, of a move whose status doesn't say so yet.
-    gap: Option<Duration>,
-    surprises: u32,
-    /// When our last step ended: what a member said before is old.
-    acted: Option<Instant>,
-    /// A comparison of rows that waits for its member to catch up: member, primary and epoch.
-    comparison: Option<((String, String, i64), crate::mysql::rewind::check::Look)>,
-    busy_since: Option<Instant>,
-    /// Why the last try of a flip, or of the way back, was undone.
-    undone: Option<String>,
-    /// Where the primary was lately: how far is the other side of a split behind it?
-    trail: trail::Trail,
-    /// How long the keys that move paused, at the last flip or way back, and which flip that was.
-    pause: Option<Duration>,
-    paused_at: Option<i64>,
-    /// The application's Secret, as read last: its version and account.
-    app: Option<(String, Credentials)>,
-}
-
-/// CLONE drops data before it copies: attempts that fail come at growing distances, 2 s to 5 min.
-#[derive(Clone, Default)]
-struct Attempts(Arc<std::sync::Mutex<(u32, Option<Instant>)>>);
-
-impl Attempts {
-    fn too_soon(&self) -> bool {
-        let (failures, last) = *self.0.lock().expect("never poisoned");
-        let distance = Duration::from_secs(1 << failures.min(8)).min(Duration::from_secs(300));
-        last.is_some_and(|at| at.elapsed() < distance)
-    }
-
-    fn begin(&self) {
-        let mut attempts = self.0.lock().expect("never poisoned");
-        *attempts = (attempts.0 + 1, Some(Instant::now()));
-    }
-
-    fn succeeded(&self) {
-        self.0.lock().expect("never poisoned").0 = 0;
-    }
-}
 
 /// The two accounts of the operator's Secret.
 #[derive(Clone)]
@@ -155,6 +110,8 @@ pub struct Runner {
     hands: hands::Hands,
     memory: Memory,
     notify: Arc<Notify>,
+    subscription: Subscription,
+    listens_to: Option<BTreeSet<String>>,
     term: u64,
     must_claim: bool,
     clone: Option<JoinHandle<()>>,
@@ -164,8 +121,8 @@ pub struct Runner {
 pub async fn run(ctx: Arc<Context>, pair: Arc<ShardPair>) {
     let namespace = pair.namespace().unwrap_or_default();
     let notify = Arc::new(Notify::new());
-    let _subscription = ctx.stores.subscribe(&namespace, &pair.spec.cluster, notify.clone());
     let mut runner = Runner {
+        subscription: ctx.stores.subscribe(&namespace, &pair.spec.cluster, notify.clone()),
         hands: hands::Hands::new(ctx.leadership.clone()),
         term: ctx.leadership.term(),
         ctx,
@@ -177,6 +134,7 @@ pub async fn run(ctx: Arc<Context>, pair: Arc<ShardPair>) {
         guard: None,
         memory: Memory::default(),
         notify,
+        listens_to: None,
         must_claim: true,
         clone: None,
     };
@@ -213,6 +171,7 @@ impl Runner {
             return Next::Tick;
         }
         let record = self.record();
+        self.listen(&record);
         self.aim(&record);
         let seen = spans::part("observe").in_scope(|| self.observe(&record));
         for (name, facts) in seen.members.iter().filter_map(|(n, m)| Some((n, m.answer()?))) {
@@ -300,6 +259,18 @@ impl Runner {
         }
     }
 
+    /// Only what this pair is made of wakes it; while a split is on, everything of the cluster.
+    fn listen(&mut self, record: &Record) {
+        let alone = self.pair.spec.split.is_none() && record.follows.is_none() && record.ceded.is_none();
+        let name = self.pair.name_any();
+        let reads = u32::try_from(self.pair.spec.shard).map(|shard| names::read(&self.pair.spec.cluster, shard));
+        let wanted = alone.then(|| self.member_names(record).into_iter().chain([name]).chain(reads).collect());
+        if wanted != self.listens_to {
+            self.subscription.narrow(wanted.clone());
+            self.listens_to = wanted;
+        }
+    }
+
     fn record(&self) -> Record {
         self.pair.status.as_ref().map(|s| s.record.clone()).unwrap_or_default()
     }
@@ -332,6 +303,8 @@ impl Runner {
             Some(known) if !denied || known.read.elapsed() < SECRET_AGE => return true,
             _ => {}
         }
+        let ctx = self.ctx.clone();
+        let _turn = ctx.unhurried.acquire().await;
         let secrets: Api<Secret> = Api::namespaced(self.ctx.client.clone(), &self.namespace);
         let Ok(Ok(secret)) = tokio::time::timeout(SECRET_AGE, secrets.get(&names::operator_secret(&self.pair.spec.cluster))).await else {
             return self.accounts.is_some();

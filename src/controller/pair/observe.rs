@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
 use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 
 use super::Runner;
 use crate::api::names;
@@ -83,7 +84,7 @@ impl Runner {
     fn pod(&self, member: &str, pod: &Pod) -> facts::Pod {
         let stores = &self.ctx.stores;
         let node_name = pod.spec.as_ref().and_then(|s| s.node_name.clone());
-        let node = node_name.as_ref().and_then(|n| stores.nodes.find(|node| node.name_any() == *n));
+        let node = node_name.as_ref().and_then(|n| stores.nodes.get(&ObjectRef::new(n)));
         let revision = Stores::get(&stores.sets, &self.namespace, member).and_then(|s| s.status.as_ref()?.update_revision.clone());
         let runs = pod.labels().get("controller-revision-hash").cloned();
         facts::Pod {

@@ -68,6 +68,9 @@ impl Runner {
     }
 
     async fn tell_status(&mut self, record: &Record, seen: &Observation, decision: &Decision) {
+        let ctx = self.ctx.clone();
+        // Not waited for: what comes next may be in a hurry, and the next pass tells as well.
+        let Ok(_turn) = ctx.unhurried.try_acquire() else { return };
         let now = Timestamp::now();
         let old = self.status();
         let mut status = old.clone();

@@ -33,6 +33,8 @@ impl Runner {
     pub(super) async fn claim(&mut self) -> bool {
         let pairs: Api<ShardPair> = Api::namespaced(self.ctx.fast.clone(), &self.namespace);
         let name = self.pair.name_any();
+        let ctx = self.ctx.clone();
+        let _turn = ctx.unhurried.acquire().await;
         // Not from the watch: a quorum read.
         match tokio::time::timeout(CALL, pairs.get(&name)).await {
             Ok(Ok(pair)) => self.pair = pair,
