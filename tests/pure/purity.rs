@@ -54,7 +54,10 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("async fn", "a runtime"),
     (".await", "a runtime"),
     ("mysql_async", "a server"),
-    ("redis", "a server"),
+    ("use redis", "a server"),
+    ("redis::cmd", "a server"),
+    ("redis::Client", "a server"),
+    ("redis::aio", "a server"),
     ("std::net", "a server"),
     ("std::fs", "a file"),
     ("Timestamp::now", "a clock"),
@@ -95,7 +98,7 @@ fn pure_modules_import_no_client_runtime_server_or_clock() {
 
 #[test]
 fn the_test_notices_what_it_is_for() {
-    for line in ["use kube::{Api, Client};", "let now = Timestamp::now();", "use tokio::sync::watch;", "    x.await?;", "let t: Instant;"] {
+    for line in ["use kube::{Api, Client};", "let now = Timestamp::now();", "use tokio::sync::watch;", "    x.await?;", "let t: Instant;", "redis::cmd(x)"] {
         assert!(offence(line).is_some(), "{line} passed");
     }
     assert_eq!(offence("/// no Client, no tokio: see kube::Api"), None);

@@ -19,9 +19,13 @@ const REWIND_TRANSACTIONS: u64 = 20_000;
 /// The standby is a deposed primary.
 pub(super) fn deposed(view: &View, name: &str, member: &Member, deposed: &Deposed) -> Decision {
     let Some(facts) = view.answer(name) else {
-        // Hanging or cut off: the order to end it is given now and reaches it when it can.
-        let silent = matches!(member.contact, Contact::Silent { for_ms } if for_ms >= view.settings.detect_after_ms);
-        return match silent {
+        // Hanging, cut off, or so full of sessions whose commits wait that nobody else gets in: the order to end it is given now and
+        // reaches it when it can. One that refuses connections is starting, or not there.
+        let unheard = match member.contact {
+            Contact::Silent { for_ms } | Contact::Broken { for_ms, refused: false } => for_ms >= view.settings.detect_after_ms,
+            _ => false,
+        };
+        return match unheard {
             true => end(name, member),
             false if member.volume.is_none() => Decision::wait(
                 Reason::AwaitingOldPrimary,

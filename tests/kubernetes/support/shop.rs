@@ -232,7 +232,7 @@ impl Shop {
         let record = self.record().await;
         let (primary, standby) = (record.primary, record.standby.expect("a standby"));
         let executed = self.ask(&primary, "SELECT @@GLOBAL.gtid_executed").await;
-        let wait = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{executed}', 10)");
+        let wait = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{executed}', 60)");
         assert_eq!(self.ask(&standby, &wait).await, "0", "{standby} doesn't get to {executed}");
         let theirs = self.ask(&standby, "SELECT @@GLOBAL.gtid_executed").await;
         let beyond = self.ask(&primary, &format!("SELECT GTID_SUBTRACT('{theirs}', @@GLOBAL.gtid_executed)")).await;
