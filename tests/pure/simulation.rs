@@ -104,7 +104,7 @@ fn no_simulated_split_loses_an_acknowledged_write_and_every_one_comes_to_what_it
     if lives.lives.len() >= FRESH_SPLITS as usize {
         let of_a_split = ["Following", "Linking", "Flipping", "FlipGivenUp", "Taking", "GivingBack", "TakenBack", "Dissolving", "LinkBroken", "EndingOldSessions"];
         often(&met, &of_a_split);
-        often(&met, &["Promoted", "SwitchingOver", "StandbyLost", "ProvingSync", "Rebuilding", "StandbyRebooted", "EndingDeposed", "VolumeLost"]);
+        often(&met, &["Promoted", "SwitchingOver", "StandbyLost", "ProvingSync", "Rebuilding", "EndingDeposed", "VolumeLost"]);
     }
 }
 
