@@ -122,10 +122,14 @@ impl Case<'_> {
 
     /// What the other primary still has to apply is little, or young.
     fn near(&self, current: &Record) -> bool {
+        self.lacks_at_most(current, 16) || self.seen.other.as_ref().is_some_and(|o| o.behind_ms.is_some_and(|ms| ms <= 100))
+    }
+
+    /// The other primary still has to apply at most so many transactions.
+    fn lacks_at_most(&self, current: &Record, limit: u64) -> bool {
         let Some(other) = &self.seen.other else { return false };
         let (here, there) = (self.answer(current, &current.primary), other.members.get(&other.record.primary).and_then(|m| m.facts.as_ref()));
-        let few = here.zip(there).is_some_and(|(here, there)| here.executed.subtract(&there.executed).count() <= 16);
-        few || other.behind_ms.is_some_and(|ms| ms <= 100)
+        here.zip(there).is_some_and(|(here, there)| here.executed.subtract(&there.executed).count() <= limit)
     }
 
     fn step(&self, current: &Record, before: Option<&Step>, step: &Step, broken: &mut Vec<String>) {
@@ -227,7 +231,7 @@ impl Case<'_> {
             }
             Step::GiveBack { primary, to, record } => {
                 law(*primary == current.primary && theirs == Some(to) && record.follows.is_some() && current.linked.is_some() && current.severed.is_none(), "a way back that isn't open");
-                law(self.near(current), "keys pause, and the other side is far behind");
+                law(self.lacks_at_most(current, 2_000), "keys pause, and the other side is far behind");
             }
             Step::KillProcess { member, pod_uid } => {
                 let seen = &self.seen.members[member];

@@ -90,7 +90,9 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
     if let Err(note) = ready.and_then(|()| paused(view)) {
         return Some(Decision::wait(note.reason, note.message));
     }
-    if let Err(note) = near(view) {
+    // Not asked of the way back: while both sides write, the parent may never be so near (docs/expansion.md). It goes while what is
+    // missing can be applied within the budget, `caught_up`: keys pause longer, and a try that is too slow is undone.
+    if let Some(note) = if forward { near(view).err() } else { None } {
         // Looked at again in a few milliseconds, for some seconds; then at leisure. Nobody waits meanwhile.
         return Some(Decision::soon(note.reason, note.message));
     }
