@@ -46,7 +46,7 @@ async fn pass(pair: &'static str, reason: &str, steps: &[&'static str], news: bo
     let work = async {
         spans::part("observe").in_scope(|| ());
         spans::part("decide").in_scope(|| ());
-        spans::decided(7, reason, "", steps, news);
+        spans::decided(7, reason, "", steps, (!news).then_some(reason));
         let act = async {
             for step in steps {
                 tokio::task::yield_now().instrument(spans::step(step, 7)).await;
