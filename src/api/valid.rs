@@ -198,8 +198,12 @@ fn check_shards(shards: i32) -> Result<(), Invalid> {
     Err(Invalid::new("InvalidShards", format!("spec.shards is {shards}: set it to a number from 1 to {SHARDS_MAX}")))
 }
 
+fn names_an_image(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_whitespace)
+}
+
 fn check_image(image: &str) -> Result<Option<parse::Version>, Invalid> {
-    if image.trim().is_empty() || image.contains(char::is_whitespace) {
+    if !names_an_image(image) {
         return Err(Invalid::new("InvalidImage", "spec.mysql.image is not an image name: set it to something like mysql:9.7"));
     }
     match parse::image_version(image) {
@@ -311,7 +315,7 @@ fn redis(redis: &cluster::Redis) -> Result<Redis, Invalid> {
         };
     }
     let image = image.unwrap_or("redis:7");
-    if image.is_empty() || image.contains(char::is_whitespace) {
+    if !names_an_image(image) {
         return Err(Invalid::new("InvalidCache", "spec.cache.redis.image is not an image name: set it to something like redis:7 or valkey/valkey:8"));
     }
     let memory = memory.unwrap_or("256Mi");

@@ -9,7 +9,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 
-use crate::api::{ExpansionPlan, ShardCluster, ShardPair};
+use crate::api::ShardPair;
 
 /// What is kept of an object.
 pub trait Keep {
@@ -88,18 +88,10 @@ impl Keep for ShardPair {
     }
 }
 
-impl Keep for DeserializeGuard<ShardCluster> {
+impl<K: ResourceExt> Keep for DeserializeGuard<K> {
     fn keep(&mut self) {
-        if let Ok(cluster) = &mut self.0 {
-            unmanaged(cluster);
-        }
-    }
-}
-
-impl Keep for DeserializeGuard<ExpansionPlan> {
-    fn keep(&mut self) {
-        if let Ok(plan) = &mut self.0 {
-            unmanaged(plan);
+        if let Ok(object) = &mut self.0 {
+            unmanaged(object);
         }
     }
 }

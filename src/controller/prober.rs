@@ -140,6 +140,14 @@ impl Prober {
         self.shared.with(|state| state.question.is_some_and(|put| put >= moment))
     }
 
+    /// A session for somebody else, on the server that is probed: not ended as an older one.
+    pub async fn connect(&self) -> Result<Session, Error> {
+        let target = self.target.borrow().clone();
+        let session = self.shared.connect(&target).await?;
+        self.keep(session.id());
+        Ok(session)
+    }
+
     /// A session of this operator's that isn't the prober's: not to be ended as an older one.
     pub fn keep(&self, id: u32) {
         self.shared.with(|state| {

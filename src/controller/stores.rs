@@ -64,8 +64,7 @@ pub struct Stores {
     pub foreign_slices: ForeignSlices,
     /// All nodes.
     pub nodes: Store<Node>,
-    waiters: Waiters,
-    found: AllFound,
+    told: Told,
 }
 
 /// Where a change is noted.
@@ -91,8 +90,7 @@ pub async fn start(client: &Client, namespace: Option<&str>, tasks: &mut JoinSet
         slices: watch(scoped(client, namespace), ours(), &told, tasks),
         foreign_slices: ForeignSlices::start(scoped(client, namespace), tasks),
         nodes: watch(Api::all(client.clone()), any(), &told, tasks),
-        waiters: told.waiters,
-        found: told.found,
+        told,
     };
     let ready = async {
         let s = &stores;
@@ -154,12 +152,12 @@ impl Stores {
     /// new member must not find an old one's data.
     pub fn next_member(&self, namespace: &str, cluster: &str) -> u32 {
         let key = (namespace.to_owned(), cluster.to_owned());
-        let found = self.found.lock().expect("never poisoned").get(&key).copied().unwrap_or_default();
+        let found = self.told.found.lock().expect("never poisoned").get(&key).copied().unwrap_or_default();
         if let Some((_, next)) = found.next_member.filter(|(at, _)| at.elapsed() < LOOKED_THROUGH) {
             return next;
         }
         let next = self.look_for_next_member(namespace, cluster);
-        let mut all = self.found.lock().expect("never poisoned");
+        let mut all = self.told.found.lock().expect("never poisoned");
         let now = all.entry(key).or_default();
         if now.changes == found.changes {
             now.next_member = Some((Instant::now(), next));
@@ -181,7 +179,7 @@ impl Stores {
 
     /// `notify` is told when an object of the cluster changes; until what is returned is dropped.
     pub fn subscribe(&self, namespace: &str, cluster: &str, notify: Arc<Notify>) -> Subscription {
-        self.waiters.subscribe(namespace, cluster, notify)
+        self.told.waiters.subscribe(namespace, cluster, notify)
     }
 
     /// An object of a namespace by name.

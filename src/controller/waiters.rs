@@ -29,6 +29,7 @@ pub struct Subscription {
     waiters: Waiters,
     cluster: Cluster,
     notify: Arc<Notify>,
+    of: Option<BTreeSet<String>>,
 }
 
 impl Waiters {
@@ -36,7 +37,7 @@ impl Waiters {
     pub(super) fn subscribe(&self, namespace: &str, cluster: &str, notify: Arc<Notify>) -> Subscription {
         let cluster = (namespace.to_owned(), cluster.to_owned());
         self.0.lock().expect("never poisoned").entry(cluster.clone()).or_default().push(Waiter { notify: notify.clone(), of: None });
-        Subscription { waiters: self.clone(), cluster, notify }
+        Subscription { waiters: self.clone(), cluster, notify, of: None }
     }
 
     /// This object is new, or another than before.
@@ -53,7 +54,11 @@ impl Waiters {
 
 impl Subscription {
     /// From now on only what has one of these names, or is one of these members'; None: everything.
-    pub fn narrow(&self, of: Option<BTreeSet<String>>) {
+    pub fn narrow(&mut self, of: Option<BTreeSet<String>>) {
+        if self.of == of {
+            return;
+        }
+        self.of.clone_from(&of);
         let mut waiters = self.waiters.0.lock().expect("never poisoned");
         let own = waiters.get_mut(&self.cluster).and_then(|all| all.iter_mut().find(|w| Arc::ptr_eq(&w.notify, &self.notify)));
         if let Some(own) = own {
@@ -96,7 +101,7 @@ mod tests {
     fn a_change_is_told_to_those_whom_it_concerns() {
         let (waiters, all, one) = (Waiters::default(), Arc::new(Notify::new()), Arc::new(Notify::new()));
         let _all = waiters.subscribe("ns", "shop", all.clone());
-        let narrowed = waiters.subscribe("ns", "shop", one.clone());
+        let mut narrowed = waiters.subscribe("ns", "shop", one.clone());
         waiters.wake(&pod("shop", "shop-m4"));
         assert!(told(&all) && told(&one), "everybody hears of everything at first");
         narrowed.narrow(Some(["shop-m0".to_owned()].into()));

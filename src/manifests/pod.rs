@@ -44,18 +44,13 @@ fn spec(cluster: &Valid, member: &str, shard: &str) -> PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         containers: vec![container(cluster, member)],
-        image_pull_secrets: some(cluster.pull_secrets.iter().map(|n| LocalObjectReference { name: n.clone() }).collect()),
+        image_pull_secrets: pull_secrets(cluster),
         node_selector: (!user.node_selector.is_empty()).then(|| user.node_selector.clone()),
         priority_class_name: user.priority_class_name.clone(),
         readiness_gates: Some(vec![PodReadinessGate { condition_type: names::IN_ROLE.to_owned() }]),
         security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(super::MYSQL_ID),
-            run_as_group: Some(super::MYSQL_ID),
-            fs_group: Some(super::MYSQL_ID),
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
-            ..PodSecurityContext::default()
+            ..restricted(super::MYSQL_ID)
         }),
         // The entry script ends mysqld by SIGKILL at once; this is for its own last words.
         termination_grace_period_seconds: Some(5),
@@ -66,8 +61,38 @@ fn spec(cluster: &Valid, member: &str, shard: &str) -> PodSpec {
     }
 }
 
-fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+pub(super) fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
+}
+
+pub(super) fn pull_secrets(cluster: &Valid) -> Option<Vec<LocalObjectReference>> {
+    some(cluster.pull_secrets.iter().map(|n| LocalObjectReference { name: n.clone() }).collect())
+}
+
+/// What the restricted Pod Security Standard asks of a pod.
+pub(super) fn restricted(id: i64) -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(id),
+        run_as_group: Some(id),
+        fs_group: Some(id),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// … and of a container, on a root file system that it can't change.
+pub(super) fn confined() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        read_only_root_filesystem: Some(true),
+        ..SecurityContext::default()
+    }
+}
+
+pub(super) fn port(name: &str, port: i32) -> ContainerPort {
+    ContainerPort { name: Some(name.to_owned()), container_port: port, protocol: Some("TCP".to_owned()), ..ContainerPort::default() }
 }
 
 /// The user's affinity, with ours added: the two members of a pair on different nodes, if that can be.
@@ -100,19 +125,9 @@ fn container(cluster: &Valid, member: &str) -> Container {
         image_pull_policy: cluster.pull_policy.map(|p| p.as_str().to_owned()),
         command: Some(bash(&[])),
         env: Some(env(member)),
-        ports: Some(vec![ContainerPort {
-            name: Some("mysql".to_owned()),
-            container_port: names::PORT,
-            protocol: Some("TCP".to_owned()),
-            ..ContainerPort::default()
-        }]),
+        ports: Some(vec![port("mysql", names::PORT)]),
         resources: cluster.resources.clone(),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-            read_only_root_filesystem: Some(true),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(confined()),
         // The process, not the role: a member without a role is alive, and only the pair's controller may end one.
         liveness_probe: Some(Probe {
             exec: Some(ExecAction { command: Some(bash(&["alive"])) }),

@@ -3,15 +3,13 @@
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, KeyToPath, LocalObjectReference, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, Secret, SecretKeySelector, SecretVolumeSource, SecurityContext, Service, ServicePort, ServiceSpec, Volume,
-    VolumeMount,
+    Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, KeyToPath, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, Secret, SecretKeySelector,
+    SecretVolumeSource, Service, ServiceSpec, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{labels, meta, secret};
+use super::{labels, meta, pod, secret, service};
 use crate::api::names;
 use crate::api::valid::{OwnRedis, Valid};
 
@@ -36,7 +34,7 @@ pub fn secret(cluster: &Valid, password: &str) -> Secret {
     let name = names::redis(&cluster.name);
     let url = format!("redis://:{password}@{}:{PORT}", names::service_host(&name, &cluster.namespace));
     let data = [("url", url.as_str()), (PASSWORD, password), (CONF, &format!("requirepass {password}\n"))];
-    Secret { metadata: meta(cluster, &name, &component()), ..secret::build(cluster, &name, "Opaque", &data) }
+    secret::build(cluster, (&name, &component()), "Opaque", &data)
 }
 
 /// Leads to the one pod.
@@ -44,16 +42,8 @@ pub fn service(cluster: &Valid) -> Service {
     Service {
         metadata: meta(cluster, &names::redis(&cluster.name), &component()),
         spec: Some(ServiceSpec {
-            type_: Some("ClusterIP".to_owned()),
             selector: Some(super::pairs([(names::LABEL_CLUSTER, cluster.name.clone()), (names::COMPONENT, names::REDIS.to_owned())])),
-            ports: Some(vec![ServicePort {
-                name: Some("redis".to_owned()),
-                port: PORT,
-                protocol: Some("TCP".to_owned()),
-                target_port: Some(IntOrString::Int(PORT)),
-                ..ServicePort::default()
-            }]),
-            ..ServiceSpec::default()
+            ..service::port(names::REDIS, PORT)
         }),
         ..Service::default()
     }
@@ -79,7 +69,7 @@ pub fn statefulset(cluster: &Valid, redis: &OwnRedis, secret: &str) -> StatefulS
                     annotations: Some(super::pairs([(names::SECRET_UID, secret.to_owned())])),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod(cluster, redis, &name)),
+                spec: Some(spec(cluster, redis, &name)),
             },
             ..StatefulSetSpec::default()
         }),
@@ -87,25 +77,18 @@ pub fn statefulset(cluster: &Valid, redis: &OwnRedis, secret: &str) -> StatefulS
     }
 }
 
-fn pod(cluster: &Valid, redis: &OwnRedis, name: &str) -> PodSpec {
+fn spec(cluster: &Valid, redis: &OwnRedis, name: &str) -> PodSpec {
     let user = &cluster.pod_template;
     PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         containers: vec![container(redis, name)],
-        image_pull_secrets: (!cluster.pull_secrets.is_empty()).then(|| cluster.pull_secrets.iter().map(|n| LocalObjectReference { name: n.clone() }).collect()),
+        image_pull_secrets: pod::pull_secrets(cluster),
         node_selector: (!user.node_selector.is_empty()).then(|| user.node_selector.clone()),
         priority_class_name: user.priority_class_name.clone(),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(ID),
-            run_as_group: Some(ID),
-            fs_group: Some(ID),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
-            ..PodSecurityContext::default()
-        }),
+        security_context: Some(pod::restricted(ID)),
         termination_grace_period_seconds: Some(5),
-        tolerations: (!user.tolerations.is_empty()).then(|| user.tolerations.clone()),
+        tolerations: pod::some(user.tolerations.clone()),
         volumes: Some(vec![
             Volume { name: "data".to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() },
             Volume {
@@ -149,14 +132,9 @@ fn container(redis: &OwnRedis, name: &str) -> Container {
                 ..EnvVarSource::default()
             }),
         }]),
-        ports: Some(vec![ContainerPort { name: Some("redis".to_owned()), container_port: PORT, protocol: Some("TCP".to_owned()), ..ContainerPort::default() }]),
+        ports: Some(vec![pod::port(names::REDIS, PORT)]),
         resources: Some(ResourceRequirements { requests: limits.clone(), limits, ..ResourceRequirements::default() }),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-            read_only_root_filesystem: Some(true),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(pod::confined()),
         liveness_probe: Some(probe(10, 6)),
         readiness_probe: Some(probe(3, 2)),
         volume_mounts: Some(vec![mount("data", "/data", false), mount("auth", DIR, true)]),

@@ -23,19 +23,19 @@ pub fn operator(cluster: &Valid, operator_password: &str, replication_password: 
         (names::REPLICATION_USERNAME, REPLICATION_USER),
         (names::REPLICATION_PASSWORD, replication_password),
     ];
-    build(cluster, &names::operator_secret(&cluster.name), "Opaque", &data)
+    build(cluster, (&names::operator_secret(&cluster.name), &[]), "Opaque", &data)
 }
 
 /// The application's account, where the user supplies none.
 pub fn app(cluster: &Valid, password: &str) -> Secret {
     let data = [("username", APP_USER), ("password", password)];
-    build(cluster, &names::app_secret(&cluster.name), "kubernetes.io/basic-auth", &data)
+    build(cluster, (&names::app_secret(&cluster.name), &[]), "kubernetes.io/basic-auth", &data)
 }
 
-pub(super) fn build(cluster: &Valid, name: &str, kind: &str, data: &[(&str, &str)]) -> Secret {
+pub(super) fn build(cluster: &Valid, (name, labels): (&str, &[(&str, &str)]), kind: &str, data: &[(&str, &str)]) -> Secret {
     let bytes = |(k, v): &(&str, &str)| ((*k).to_owned(), ByteString(v.as_bytes().to_vec()));
     Secret {
-        metadata: super::meta(cluster, name, &[]),
+        metadata: super::meta(cluster, name, labels),
         type_: Some(kind.to_owned()),
         data: Some(data.iter().map(bytes).collect::<BTreeMap<_, _>>()),
         ..Secret::default()

@@ -10,7 +10,7 @@ use crate::api::valid::Valid;
 pub fn member(cluster: &Valid, member: &str) -> Service {
     Service {
         metadata: super::meta(cluster, member, &[(names::LABEL_MEMBER, member)]),
-        spec: Some(port()),
+        spec: Some(port("mysql", names::PORT)),
         ..Service::default()
     }
 }
@@ -20,7 +20,7 @@ pub fn vip(cluster: &Valid, shard: u32) -> Service {
     let number = shard.to_string();
     Service {
         metadata: super::meta(cluster, &names::pair(&cluster.name, shard), &[(names::LABEL_SHARD, &number)]),
-        spec: Some(port()),
+        spec: Some(port("mysql", names::PORT)),
         ..Service::default()
     }
 }
@@ -30,19 +30,20 @@ pub fn read(cluster: &Valid, shard: u32) -> Service {
     let number = shard.to_string();
     Service {
         metadata: super::meta(cluster, &names::read(&cluster.name, shard), &[(names::LABEL_SHARD, &number)]),
-        spec: Some(port()),
+        spec: Some(port("mysql", names::PORT)),
         ..Service::default()
     }
 }
 
-fn port() -> ServiceSpec {
+/// Of a Service with an address of its own and one port, which leads to the same one.
+pub(super) fn port(name: &str, port: i32) -> ServiceSpec {
     ServiceSpec {
         type_: Some("ClusterIP".to_owned()),
         ports: Some(vec![ServicePort {
-            name: Some("mysql".to_owned()),
-            port: names::PORT,
+            name: Some(name.to_owned()),
+            port,
             protocol: Some("TCP".to_owned()),
-            target_port: Some(IntOrString::Int(names::PORT)),
+            target_port: Some(IntOrString::Int(port)),
             ..ServicePort::default()
         }]),
         ..ServiceSpec::default()

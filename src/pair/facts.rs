@@ -268,7 +268,7 @@ pub struct Other {
     /// The members that its record names.
     pub members: BTreeMap<String, Member>,
     /// How old the newest seen position of this pair's primary is that the other primary has reached in applying, milliseconds at
-    /// its last answer. None: it has reached none that was seen lately.
+    /// its last answer. None: it has reached none that was seen lately, or this pair has nothing to cede.
     pub behind_ms: Option<u64>,
 }
 

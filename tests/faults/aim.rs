@@ -1,7 +1,7 @@
 //! Where faults strike: members, processes and nodes, found before the moment that counts (the API server may be gone then).
 
 use crate::support::cluster::{SYSTEM, leader};
-use crate::support::faults::{Node, try_pid};
+use crate::support::faults::{Node, Process, try_pid};
 use crate::support::output;
 use crate::support::shop::{Shop, pod};
 
@@ -47,6 +47,13 @@ pub fn still(pid: Option<&String>, name: &str) -> Result<String, String> {
     let pid = pid.ok_or(format!("no {name} was found"))?;
     let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     if comm.trim() == name { Ok(pid.clone()) } else { Err(format!("process {pid} is no {name} any more")) }
+}
+
+/// kill -9 of a program in a pod, as it is now.
+pub async fn kill_now(ns: &str, pod: &str, program: &str) -> Result<(), String> {
+    let pid = try_pid(ns, pod, program).await;
+    Process(still(pid.as_ref(), program)?).kill().await;
+    Ok(())
 }
 
 /// A command that may fail.

@@ -6,7 +6,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use shardpair::simulation::dice::Dice;
 
-use super::aim::{Aim, still, try_run};
+use super::aim::{Aim, kill_now, still, try_run};
 use super::support::faults::{self, Process};
 use super::support::shop::{Shop, pod};
 
@@ -100,8 +100,16 @@ const FAILOVERS: &[&str] = &[
 const REBUILDS: &[&str] = &["WriteRecord", "RelaxAcks", "PlaceMarker", "Clone", "CloseStandby", "Attach", "RequireAcks", "ProveSync"];
 
 async fn annotate(shop: &Shop, key: &str, value: Option<&str>) -> Result<(), String> {
+    annotate_pair(shop, 0, key, value).await
+}
+
+/// Key of the annotation that names a fault point.
+pub const FAULT: &str = "shardpair.io/fault";
+
+/// The pair of this shard; None takes it away.
+pub async fn annotate_pair(shop: &Shop, shard: u64, key: &str, value: Option<&str>) -> Result<(), String> {
     let change = json!({"metadata": {"annotations": {key: value}}});
-    let name = format!("{}-0", shop.name);
+    let name = format!("{}-{shard}", shop.name);
     shop.pairs().patch(&name, &PatchParams::default(), &Patch::Merge(change)).await.map(drop).map_err(|e| e.to_string())
 }
 
@@ -109,7 +117,7 @@ async fn annotate(shop: &Shop, key: &str, value: Option<&str>) -> Result<(), Str
 async fn at_point(shop: &Shop, aim: &Aim, what: &str, dice: &mut Dice) -> Result<String, String> {
     let (points, kind) = dice.of(&[(MOVES, 0), (FAILOVERS, 1), (FAILOVERS, 2), (REBUILDS, 3)]);
     let point = dice.of(points);
-    annotate(shop, "shardpair.io/fault", Some(&format!("{point}={what}"))).await?;
+    annotate(shop, FAULT, Some(&format!("{point}={what}"))).await?;
     tokio::time::sleep(Duration::from_millis(300)).await;
     match kind {
         0 => annotate(shop, "shardpair.io/switchover-to", Some(&aim.standby.name)).await?,
@@ -131,7 +139,7 @@ async fn delete(shop: &Shop, member: &str) -> Result<(), String> {
 
 /// Faults that are healed with a round are gone from the pair, too.
 pub async fn forget(shop: &Shop) {
-    let _ = annotate(shop, "shardpair.io/fault", None).await;
+    let _ = annotate(shop, FAULT, None).await;
 }
 
 /// Strikes. An error: it couldn't be done, since an earlier fault has changed what there is.
@@ -185,9 +193,7 @@ async fn interrupt_clone(shop: &Shop, aim: &Aim, dice: &mut Dice) -> Result<(), 
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     tokio::time::sleep(Duration::from_millis(dice.roll(2_500))).await;
-    let pid = faults::try_pid(&shop.ns, &pod(&aim.standby.name), "mysqld").await;
-    Process(still(pid.as_ref(), "mysqld")?).kill().await;
-    Ok(())
+    kill_now(&shop.ns, &pod(&aim.standby.name), "mysqld").await
 }
 
 /// Nothing gets through to the operator that leads, or from it.

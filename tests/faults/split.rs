@@ -6,15 +6,15 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kube::api::{Patch, PatchParams};
 use mysql_async::prelude::Queryable;
 use serde_json::json;
 use shardpair::api::expansion::Phase;
 use shardpair::simulation::dice::Dice;
 
-use super::aim::still;
+use super::aim::kill_now;
+use super::nemesis::{FAULT, annotate_pair};
 use super::support::cluster::{SYSTEM, leader};
-use super::support::faults::{self, Process, try_pid};
+use super::support::faults::{self, Process};
 use super::support::lanes::Lanes;
 use super::support::plan::Plan;
 use super::support::shop::{Shop, pod};
@@ -114,7 +114,7 @@ async fn arrow(shop: &Shop, plan: &Plan<'_>, to: Phase, points: bool, dice: &mut
             let pair = if forward { child } else { 1 - child };
             let fault = format!("{point}={}", if kind == Kind::PointKill { "kill" } else { "pause" });
             what = format!("{what} {fault} of {}-{pair}", shop.name);
-            annotate(shop, pair, Some(&fault)).await;
+            let _ = annotate_pair(shop, pair, FAULT, Some(&fault)).await;
         }
         // Through the new shard's VIP where it is now: after the arrow its connection leads to the wrong server.
         Kind::StoppedClient | Kind::StoppedTransaction => client = Some(Stopped::start(&shop.vip_of(1).await, kind == Kind::StoppedTransaction).await),
@@ -138,7 +138,7 @@ async fn arrow(shop: &Shop, plan: &Plan<'_>, to: Phase, points: bool, dice: &mut
     }
     let reached = reaches(plan, to, !forward).await;
     for pair in 0..2 {
-        annotate(shop, pair, None).await;
+        let _ = annotate_pair(shop, pair, FAULT, None).await;
     }
     if let Some(client) = client {
         client.goes_on().await;
@@ -165,26 +165,16 @@ async fn reaches(plan: &Plan<'_>, to: Phase, may_be_broken: bool) -> bool {
     }
 }
 
-async fn annotate(shop: &Shop, pair: u64, fault: Option<&str>) {
-    let change = json!({"metadata": {"annotations": {"shardpair.io/fault": fault}}});
-    let _ = shop.pairs().patch(&format!("{}-{pair}", shop.name), &PatchParams::default(), &Patch::Merge(change)).await;
-}
-
 async fn kill_operator(shop: &Shop) {
-    let pid = try_pid(SYSTEM, &leader(&shop.client).await, "shardpair").await;
-    if let Ok(pid) = still(pid.as_ref(), "shardpair") {
-        Process(pid).kill().await;
-    }
+    let _ = kill_now(SYSTEM, &leader(&shop.client).await, "shardpair").await;
 }
 
 async fn kill_member(shop: &Shop, pair: u32, standby: bool) {
     let Ok(found) = shop.pairs().get(&format!("{}-{pair}", shop.name)).await else { return };
     let record = found.status.unwrap_or_default().record;
     let Some(name) = (if standby { record.standby } else { Some(record.primary) }) else { return };
-    let pid = try_pid(&shop.ns, &pod(&name), "mysqld").await;
-    if let Ok(pid) = still(pid.as_ref(), "mysqld") {
+    if kill_now(&shop.ns, &pod(&name), "mysqld").await.is_ok() {
         println!("kill -9 of {name}");
-        Process(pid).kill().await;
     }
 }
 

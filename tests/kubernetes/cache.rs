@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 use mysql_async::prelude::Queryable;
@@ -22,28 +22,21 @@ async fn address(shop: &Shop, service: &str) -> String {
     services.get(service).await.expect("a Service").spec.and_then(|s| s.cluster_ip).expect("a cluster IP")
 }
 
-async fn secret(shop: &Shop, name: &str) -> impl Fn(&str) -> String + use<> {
-    let secrets: Api<Secret> = Api::namespaced(shop.client.clone(), &shop.ns);
-    let data = secrets.get(name).await.expect("a Secret").data.unwrap_or_default();
-    move |key| String::from_utf8(data[key].0.clone()).expect("a text")
-}
-
 /// As the Secret says; this machine asks no cluster DNS, so the Service's address stands for its name.
 async fn url(shop: &Shop) -> String {
     let at = format!("shop-redis.{}.svc", shop.ns);
-    let url = secret(shop, "shop-redis").await("url");
+    let secrets: Api<Secret> = Api::namespaced(shop.client.clone(), &shop.ns);
+    let data = secrets.get("shop-redis").await.expect("a Secret").data.unwrap_or_default();
+    let url = String::from_utf8(data["url"].0.clone()).expect("a text");
     assert!(url.starts_with("redis://:") && url.contains(&at), "{}", url.rsplit('@').next().unwrap_or_default());
     url.replace(&at, &address(shop, "shop-redis").await)
 }
 
 /// A client of the map as it is, its place reached by the VIP's address.
 async fn client(shop: &Shop) -> Arc<Client> {
-    let maps: Api<ConfigMap> = Api::namespaced(shop.client.clone(), &shop.ns);
-    let map = maps.get("shop-map").await.expect("a map").data.unwrap_or_default().remove("map.json").expect("map.json");
-    let map = map.replace(&format!("shop-0.{}.svc", shop.ns), &address(shop, "shop-0").await);
-    let account = secret(shop, "shop-app").await;
-    let map = shardpair::routing::Map::parse(&map).expect("a map");
-    let options = ClientOptions::new("test", &account("username"), &account("password"));
+    let (mut map, vip) = (shop.map().await.expect("a map"), shop.vip().await);
+    map.shards[0].vip = vip.host.to_string();
+    let options = ClientOptions::new("test", &vip.user, &vip.password);
     Arc::new(Client::new(MapSource::Fixed(Box::new(map)), options).await.expect("a client"))
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use kube::{Client, ResourceExt};
 
-use crate::support::cluster::{SYSTEM, install};
+use crate::support::cluster::{SYSTEM, install, install_with};
 use crate::support::shop::{READY, Shop, pod};
 use crate::support::{output, root, run, secs, with_temp_ns_for};
 
@@ -52,7 +52,7 @@ async fn old_chart() {
 /// However the test ends, the next one finds this tree's chart.
 async fn and_back(test: impl Future<Output = ()>) {
     let ended = AssertUnwindSafe(test).catch_unwind().await;
-    run("helm", &["upgrade", "shardpair", "charts/shardpair", "-n", SYSTEM, "--force-conflicts", "--wait", "--timeout", "120s"]).await;
+    install_with(&["--force-conflicts"]).await;
     if let Err(panic) = ended {
         resume_unwind(panic);
     }

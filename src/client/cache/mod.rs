@@ -120,27 +120,22 @@ impl CacheCounts {
 
     /// All of them in Prometheus' text format, for the application's own /metrics.
     pub fn exposition(&self) -> String {
-        let totals = [
-            ("hits", "Reads that were served by Redis", &self.hits),
-            ("fills", "Values read from the database and cached", &self.fills),
-            ("refused_fills", "Values read from the database and not cached, since a write came between", &self.refused_fills),
-            ("waits", "Reads that waited for another's fill", &self.waits),
-            ("without", "Reads of the database while Redis was away", &self.without),
-            ("outboxed", "Writes that left their keys in the outbox", &self.outboxed),
-            ("swept", "Writes of others that were ended", &self.swept),
-            ("sampled", "Cached values compared with the database", &self.sampled),
-            ("stale", "Samples that still differed after the bound", &self.stale),
-        ];
-        let total = |(name, help, count): (&str, &str, &AtomicU64)| {
-            let name = format!("shardpair_cache_{name}_total");
-            format!("# HELP {name} {help}.\n# TYPE {name} counter\n{name} {}\n", count.load(Ordering::Relaxed))
-        };
-        let gauges = [
-            ("shardpair_cache_stale_ratio", "Stale samples of all, 0 to 1", self.stale_ratio()),
-            ("shardpair_cache_stale_seconds_max", "The longest difference that a sample saw", self.stale_ms_max.load(Ordering::Relaxed) as f64 / 1e3),
-        ];
-        let gauge = |(name, help, value): (&str, &str, f64)| format!("# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}\n");
-        totals.into_iter().map(total).chain(gauges.into_iter().map(gauge)).collect()
+        let family = |name: &str, kind: &str, help: &str, value: f64| format!("# HELP shardpair_cache_{name} {help}.\n# TYPE shardpair_cache_{name} {kind}\nshardpair_cache_{name} {value}\n");
+        let total = |name: &str, help: &str, count: &AtomicU64| family(name, "counter", help, count.load(Ordering::Relaxed) as f64);
+        [
+            total("hits_total", "Reads that were served by Redis", &self.hits),
+            total("fills_total", "Values read from the database and cached", &self.fills),
+            total("refused_fills_total", "Values read from the database and not cached, since a write came between", &self.refused_fills),
+            total("waits_total", "Reads that waited for another's fill", &self.waits),
+            total("without_total", "Reads of the database while Redis was away", &self.without),
+            total("outboxed_total", "Writes that left their keys in the outbox", &self.outboxed),
+            total("swept_total", "Writes of others that were ended", &self.swept),
+            total("sampled_total", "Cached values compared with the database", &self.sampled),
+            total("stale_total", "Samples that still differed after the bound", &self.stale),
+            family("stale_ratio", "gauge", "Stale samples of all, 0 to 1", self.stale_ratio()),
+            family("stale_seconds_max", "gauge", "The longest difference that a sample saw", self.stale_ms_max.load(Ordering::Relaxed) as f64 / 1e3),
+        ]
+        .concat()
     }
 }
 

@@ -56,25 +56,30 @@ async fn list<K>(ctx: &Context, namespace: &str, cluster: &str, kind: Kind, into
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
 {
+    of_cluster(ctx, namespace, cluster, |mut object: K| {
+        // Who wrote which field is most of an applied object, and nobody's question here.
+        object.meta_mut().managed_fields = None;
+        let value = serde_json::to_value(&object).expect("plain data");
+        into.insert((kind, object.name_any()), Live { value });
+    })
+    .await
+}
+
+/// Every object of a kind that is labelled as the cluster's, page by page.
+async fn of_cluster<K>(ctx: &Context, namespace: &str, cluster: &str, mut each: impl FnMut(K)) -> Result<(), Failed>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
     let api: Api<K> = Api::namespaced(ctx.client.clone(), namespace);
-    let mut params = of_cluster(cluster);
+    let mut params = ListParams::default().labels(&format!("{}={cluster}", names::LABEL_CLUSTER)).limit(PAGE);
     loop {
         let found = api.list(&params).await.map_err(Failed::api(format!("list {}", K::plural(&()))))?;
-        for mut object in found.items {
-            // Who wrote which field is most of an applied object, and nobody's question here.
-            object.meta_mut().managed_fields = None;
-            let value = serde_json::to_value(&object).expect("plain data");
-            into.insert((kind, object.name_any()), Live { value });
-        }
+        found.items.into_iter().for_each(&mut each);
         params.continue_token = found.metadata.continue_.filter(|token| !token.is_empty());
         if params.continue_token.is_none() {
             return Ok(());
         }
     }
-}
-
-fn of_cluster(cluster: &str) -> ListParams {
-    ListParams::default().labels(&format!("{}={cluster}", names::LABEL_CLUSTER)).limit(PAGE)
 }
 
 /// An object that has a wanted name without being labelled as ours.
@@ -99,22 +104,14 @@ pub(super) fn resource(kind: Kind) -> ApiResource {
 
 /// The image that each member's pod runs now.
 async fn images(ctx: &Context, namespace: &str, cluster: &str) -> Result<BTreeMap<String, String>, Failed> {
-    let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), namespace);
-    let mut params = of_cluster(cluster);
     let mut images = BTreeMap::new();
     let image = |pod: Pod| {
         let member = pod.labels().get(names::LABEL_MEMBER)?.clone();
         let container = pod.spec?.containers.into_iter().find(|c| c.name == names::CONTAINER)?;
         Some((member, container.image?))
     };
-    loop {
-        let found = pods.list(&params).await.map_err(Failed::api("list pods"))?;
-        images.extend(found.items.into_iter().filter_map(image));
-        params.continue_token = found.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(images);
-        }
-    }
+    of_cluster(ctx, namespace, cluster, |pod: Pod| images.extend(image(pod))).await?;
+    Ok(images)
 }
 
 async fn classes(ctx: &Context) -> Result<Vec<Class>, Failed> {

@@ -340,7 +340,7 @@ fn the_cache(cluster: &Valid, seen: &Seen, plan: &mut Plan) {
     }
     for kind in [Kind::Service, Kind::StatefulSet] {
         let ours = seen.get(kind, &name).filter(|live| live.label(names::COMPONENT) == names::REDIS && checks::owned(cluster, kind, &name, live));
-        plan.actions.extend(ours.map(|live| Action::Delete(kind, name.clone(), live.uid().to_owned())));
+        plan.actions.extend(ours.map(|live| delete((&(kind, name.clone()), live))));
     }
 }
 
@@ -359,7 +359,6 @@ fn gone_members(cluster: &Valid, seen: &Seen, members: &[Member], plan: &mut Pla
         let member = live.label(names::LABEL_MEMBER);
         of_member && !member.is_empty() && member == key.1 && checks::owned(cluster, key.0, &key.1, live) && members.iter().all(|m| m.name != member)
     };
-    let delete = |(key, live): (&(Kind, String), &Live)| Action::Delete(key.0, key.1.clone(), live.uid().to_owned());
     plan.actions.extend(seen.objects.iter().filter(gone).map(delete));
 }
 
@@ -373,8 +372,11 @@ fn gone_shards(cluster: &Valid, seen: &Seen, plan: &mut Plan) {
         let read = key.0 == Kind::Service && live.label(names::LABEL_SHARD).parse().is_ok_and(|s| names::read(&cluster.name, s) == key.1 && !(reads && there.contains(&s)));
         (of_pair || read) && checks::owned(cluster, key.0, &key.1, live)
     };
-    let delete = |(key, live): (&(Kind, String), &Live)| Action::Delete(key.0, key.1.clone(), live.uid().to_owned());
     plan.actions.extend(seen.objects.iter().filter(gone).map(delete));
+}
+
+fn delete((key, live): (&(Kind, String), &Live)) -> Action {
+    Action::Delete(key.0, key.1.clone(), live.uid().to_owned())
 }
 
 fn create<K: Resource<DynamicType = ()> + Serialize>(seen: &Seen, kind: Kind, object: K, plan: &mut Plan) {

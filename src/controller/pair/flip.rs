@@ -15,14 +15,12 @@ use super::act::{QUICK, surprise};
 use super::hands::Surprise;
 use super::split::{BUDGET, heartbeat_row};
 use super::switchover::DATA_PLANE;
-use crate::api::names;
-use crate::controller::stores::Stores;
 use crate::mysql::gtid::GtidSet;
 use crate::mysql::heartbeat::{self, Outcome};
-use crate::mysql::{Endpoint, Session, guard, replication, role, sessions};
+use crate::mysql::{Session, guard, replication, role, sessions};
 use crate::pair::record::Record;
 
-/// A session on the other side is made within this, before anybody waits.
+/// A look at who answers on the other side takes at most this, before anybody waits.
 const CONNECT: Duration = Duration::from_secs(1);
 
 /// Sessions on the other side's primary and on its acker.
@@ -107,12 +105,7 @@ impl Runner {
     async fn lookout(&self, step: &str, member: &str) -> Result<Session, Surprise> {
         let no = |what: &str| Surprise::new(step, format!("{member}: {what}"));
         let prober = self.ctx.members.find(&self.namespace, member).ok_or_else(|| no("isn't watched"))?;
-        let pod = Stores::get(&self.ctx.stores.pods, &self.namespace, &names::pod(member));
-        let host = pod.and_then(|p| p.status.as_ref()?.pod_ip.clone()).ok_or_else(|| no("its pod has no address"))?;
-        let accounts = self.accounts.as_ref().ok_or_else(|| no("no accounts"))?;
-        let endpoint = Endpoint { member: member.to_owned(), host, port: names::PORT as u16 };
-        let mut session = Session::connect(&endpoint, &accounts.operator, CONNECT).await.map_err(surprise(step))?;
-        prober.keep(session.id());
+        let mut session = prober.connect().await.map_err(surprise(step))?;
         let uuid = session.scalar("SELECT @@server_uuid", CONNECT).await.map_err(surprise(step))?;
         let other = self.other_pair().and_then(|p| p.status.as_ref()?.record.member(member).map(|m| m.server_uuid.clone()));
         match (uuid, other) {

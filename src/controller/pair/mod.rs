@@ -19,7 +19,7 @@ mod switchover;
 mod trail;
 pub(in crate::controller) mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -111,7 +111,6 @@ pub struct Runner {
     memory: Memory,
     notify: Arc<Notify>,
     subscription: Subscription,
-    listens_to: Option<BTreeSet<String>>,
     term: u64,
     must_claim: bool,
     clone: Option<JoinHandle<()>>,
@@ -134,7 +133,6 @@ pub async fn run(ctx: Arc<Context>, pair: Arc<ShardPair>) {
         guard: None,
         memory: Memory::default(),
         notify,
-        listens_to: None,
         must_claim: true,
         clone: None,
     };
@@ -265,10 +263,7 @@ impl Runner {
         let name = self.pair.name_any();
         let reads = u32::try_from(self.pair.spec.shard).map(|shard| names::read(&self.pair.spec.cluster, shard));
         let wanted = alone.then(|| self.member_names(record).into_iter().chain([name]).chain(reads).collect());
-        if wanted != self.listens_to {
-            self.subscription.narrow(wanted.clone());
-            self.listens_to = wanted;
-        }
+        self.subscription.narrow(wanted);
     }
 
     fn record(&self) -> Record {

@@ -8,6 +8,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::Runner;
 use crate::api::names;
+use crate::api::pair::SplitRole;
 use crate::api::pair::ShardPair;
 use crate::controller::stores::Stores;
 use crate::pair::facts::{self, Member, Observation, Requests, Vip};
@@ -34,7 +35,8 @@ impl Runner {
             seen.members.insert(name, member);
         }
         self.remember_serving(record, &mut seen);
-        if let Some(other) = seen.other.as_mut()
+        let cedes = record.ceded.is_none() && self.settings.split.as_ref().is_some_and(|s| s.role == SplitRole::Parent);
+        if let Some(other) = seen.other.as_mut().filter(|_| cedes)
             && let (Some(from), Some(to)) = (seen.members.get(&record.primary), other.members.get(&other.record.primary))
         {
             other.behind_ms = self.memory.trail.behind_ms(from, to, Instant::now());

@@ -15,8 +15,13 @@ use super::{LOCKED, read, set_owned, set_row};
 /// (After `NoAnswer` it may still happen: end the session, and set the rows from the record.)
 pub async fn fence(s: &mut Session, class: u32, epoch: i64, wait: Duration) -> Result<(), Error> {
     // The member is writable: nothing to lift.
+    without_binlog(s, async |s| set_row(s, class, false, epoch, wait).await).await
+}
+
+/// As [`super::super::unlogged`], without its looks at `super_read_only`.
+async fn without_binlog(s: &mut Session, work: impl AsyncFnOnce(&mut Session) -> Result<(), Error>) -> Result<(), Error> {
     s.exec("SET SESSION sql_log_bin=0", SHORT).await?;
-    let done = set_row(s, class, false, epoch, wait).await;
+    let done = work(s).await;
     if s.is_usable() {
         s.exec("SET SESSION sql_log_bin=1", SHORT).await?;
     }
@@ -28,12 +33,7 @@ pub async fn fence(s: &mut Session, class: u32, epoch: i64, wait: Duration) -> R
 /// opening; should that never come, a member that is read-only is closed by the ordinary rules. Only for classes that are
 /// opened: one that is closed here notes since when ([`set_owned`]).
 pub async fn give(s: &mut Session, owned: &BTreeSet<u32>, epoch: i64) -> Result<(), Error> {
-    s.exec("SET SESSION sql_log_bin=0", SHORT).await?;
-    let given = give_unlogged(s, owned, epoch).await;
-    if s.is_usable() {
-        s.exec("SET SESSION sql_log_bin=1", SHORT).await?;
-    }
-    match given {
+    match without_binlog(s, async |s| give_unlogged(s, owned, epoch).await).await {
         // Somebody who was refused sits in a transaction: ended there.
         Err(error) if error.code().is_some_and(|code| LOCKED.contains(&code)) => return set_owned(s, owned, epoch).await,
         other => other?,

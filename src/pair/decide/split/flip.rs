@@ -90,13 +90,16 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
     if let Err(note) = ready.and_then(|()| paused(view)) {
         return Some(Decision::wait(note.reason, note.message));
     }
-    // Not asked of the way back: while both sides write, the parent may never be so near (docs/expansion.md). It goes while what is
-    // missing can be applied within the budget, `caught_up`: keys pause longer, and a try that is too slow is undone.
-    if let Some(note) = if forward { near(view).err() } else { None } {
-        // Looked at again in a few milliseconds, for some seconds; then at leisure. Nobody waits meanwhile.
-        return Some(Decision::soon(note.reason, note.message));
+    if back {
+        // While both sides write, the parent may never be `near` (docs/expansion.md). It goes while what is missing can be applied within
+        // the budget, `caught_up`: keys pause longer, and a try that is too slow is undone.
+        return give_back(view);
     }
-    if forward { cede(view) } else { give_back(view) }
+    match near(view) {
+        Ok(()) => cede(view),
+        // Looked at again in a few milliseconds, for some seconds; then at leisure. Nobody waits meanwhile.
+        Err(note) => Some(Decision::soon(note.reason, note.message)),
+    }
 }
 
 /// What is left to apply is what the keys wait for, behind the fence: it must be next to nothing before it. Counted in time, because
