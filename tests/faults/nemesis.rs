@@ -67,8 +67,7 @@ pub fn plan(dice: &mut Dice, shops: usize, points: bool) -> Vec<Strike> {
         _ => {}
     }
     for shop in 0..shops {
-        let own = if strikes.is_empty() { 1 + dice.roll(2) } else { dice.roll(2) };
-        for _ in 0..own {
+        for _ in 0..1 + dice.roll(2) {
             strikes.push(Strike { shop, kind: dice.of(PAIR), after_ms: 200 + dice.roll(3_000) });
         }
     }

@@ -98,9 +98,9 @@ impl World {
 }
 
 /// A writer that writes.
-pub async fn writer(shop: &Shop) -> Result<Writer, String> {
-    // Slow enough that two cores are left for those who are tested.
-    let pace = Pace { connections: 3, pause: Duration::from_millis(8), ..Pace::default() };
+pub async fn writer(shop: &Shop, pairs: usize) -> Result<Writer, String> {
+    // Slow enough that two cores are left for those who are tested, however many they are.
+    let pace = Pace { connections: 3, pause: Duration::from_millis(4 * pairs as u64), ..Pace::default() };
     let writer = attempt("a writer", shop.writer(pace)).await?;
     writer.progress(30, secs(30)).await?;
     Ok(writer)
@@ -161,7 +161,7 @@ pub async fn play(world: &mut World, plan: &[Strike], dice: &mut Dice) -> Result
     let mut aims = Vec::new();
     let mut epochs = Vec::new();
     for shop in &world.shops {
-        writers.push(writer(shop).await?);
+        writers.push(writer(shop, world.shops.len()).await?);
         aims.push(attempt("an aim", Aim::take(shop)).await??);
         epochs.push(shop.record().await.epoch);
     }

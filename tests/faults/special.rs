@@ -20,7 +20,7 @@ pub async fn play(world: &mut World, at: usize, kind: Kind, dice: &mut Dice) -> 
     let shop = &world.shops[at];
     let before = shop.record().await;
     let standby = before.standby.clone().ok_or("no standby")?;
-    let writer = writer(shop).await?;
+    let writer = writer(shop, world.shops.len()).await?;
     let hung = Instant::now();
     attempt("a fault", async { shop.mysqld(&standby).await.hang().await }).await?;
     attempt("Solo", shop.recorded("Solo", MOVED, |r| r.mode == Mode::Solo)).await?;
