@@ -110,7 +110,7 @@ mod tests {
     async fn change(State(object): State<Object>, body: String) -> (StatusCode, String) {
         let body: Value = serde_json::from_str(&body).expect("JSON");
         let mut object = object.lock().expect("never poisoned");
-        if body["metadata"]["resourceVersion"] != object.0.to_string() {
+        if body["metadata"]["resourceVersion"].as_str() != Some(object.0.to_string().as_str()) {
             let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "message": "the object has been modified", "code": 409});
             return (StatusCode::CONFLICT, status.to_string());
         }
