@@ -141,7 +141,7 @@ where
 impl Told {
     fn changed(&self, object: &impl ResourceExt) {
         if let Some(cluster) = object.labels().get(names::LABEL_CLUSTER) {
-            let mut all = self.told.found.lock().expect("never poisoned");
+            let mut all = self.found.lock().expect("never poisoned");
             let found = all.entry((object.namespace().unwrap_or_default(), cluster.clone())).or_default();
             *found = Found { changes: found.changes + 1, next_member: None, ..*found };
         }
