@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use shardpair::api::names;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
@@ -105,7 +106,7 @@ impl World {
     pub fn boot(self: &Arc<Self>, at: usize, ip: IpAddr) -> std::io::Result<()> {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
-        socket.bind(SocketAddr::new(ip, 3306))?;
+        socket.bind(SocketAddr::new(ip, names::ADMIN_PORT as u16))?;
         let listener = socket.listen(64)?;
         let end = {
             let mut inside = self.inside();

@@ -59,6 +59,10 @@ pub const IN_ROLE: &str = "shardpair.io/in-role";
 pub const CONTAINER: &str = "mysqld";
 /// Port of the server and of the VIP.
 pub const PORT: i32 = 3306;
+/// Port of MySQL's administrative interface, on the pod's address: the operator's own way in, outside `max_connections`.
+pub const ADMIN_PORT: i32 = 33_062;
+/// Name of that port in a member's container; a pod without it was made by an operator that didn't know it.
+pub const ADMIN: &str = "admin";
 /// Longest name of a ShardCluster, so that all derived names fit Kubernetes' 63 characters.
 pub const CLUSTER_NAME_MAX: usize = 40;
 

@@ -3,7 +3,8 @@
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{
-    Node, NodeSpec, NodeStatus, PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod, PodSpec, PodStatus, Service, ServiceSpec,
+    Container, Node, NodeSpec, NodeStatus, PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod, PodSpec, PodStatus, Service,
+    ServiceSpec,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
@@ -22,11 +23,12 @@ fn unmanaged(object: &mut impl ResourceExt) {
 }
 
 impl Keep for Pod {
-    /// Where it runs, and how it is.
+    /// Where it runs, on which ports, and how it is.
     fn keep(&mut self) {
         unmanaged(self);
         (self.metadata.annotations, self.metadata.owner_references) = (None, None);
-        self.spec = self.spec.take().map(|s| PodSpec { node_name: s.node_name, ..PodSpec::default() });
+        let ports = |c: Container| Container { name: c.name, ports: c.ports, ..Container::default() };
+        self.spec = self.spec.take().map(|s| PodSpec { node_name: s.node_name, containers: s.containers.into_iter().map(ports).collect(), ..PodSpec::default() });
         self.status = self.status.take().map(|s| PodStatus {
             phase: s.phase,
             pod_ip: s.pod_ip,

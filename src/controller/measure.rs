@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::leader::Leadership;
 use super::prober::Target;
-use crate::mysql::session::{Endpoint, Session};
+use crate::mysql::session::Session;
 use crate::mysql::status::{self, Disk, Status};
 
 /// Counters are read this often …
@@ -73,8 +73,7 @@ pub async fn run(watched: Watched) {
 }
 
 async fn connect(watched: &Watched, aim: &Target) -> Option<Session> {
-    let endpoint = Endpoint { member: watched.member.clone(), host: aim.ip.clone()?, port: 3306 };
-    let session = Session::connect(&endpoint, &aim.credentials, DEADLINE).await.ok()?;
+    let session = Session::connect(&aim.endpoint(&watched.member)?, &aim.credentials, DEADLINE).await.ok()?;
     // Invariant 7: leadership is checked after connecting.
     watched.leadership.holds().then_some(session)
 }

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::api::names;
 use crate::controller::leader::Leadership;
 use crate::controller::measure::{self, Measured, Watched};
 use crate::mysql::error::Error;
@@ -36,6 +39,8 @@ const KEPT: usize = 8;
 pub struct Target {
     /// Pod address; None: there is no pod, or it has no address.
     pub ip: Option<String>,
+    /// The operator's way in there.
+    pub port: u16,
     /// uid of the pod, so that a new pod at an old address is noticed.
     pub pod_uid: String,
     /// The operator's account.
@@ -49,8 +54,20 @@ pub struct Target {
 impl Target {
     /// Is it the same server, for the same account? (What the member is, primary or not, may differ.)
     pub fn same_server(&self, other: &Self) -> bool {
-        self.ip == other.ip && self.pod_uid == other.pod_uid && self.credentials == other.credentials
+        self.ip == other.ip && self.port == other.port && self.pod_uid == other.pod_uid && self.credentials == other.credentials
     }
+
+    /// The member's server as a session's aim.
+    pub fn endpoint(&self, member: &str) -> Option<Endpoint> {
+        Some(Endpoint { member: member.to_owned(), host: self.ip.clone()?, port: self.port })
+    }
+}
+
+/// The port on which a member's pod lets the operator in: MySQL's administrative interface, if it has one.
+pub fn port(pod: &Pod) -> u16 {
+    let ports = pod.spec.iter().flat_map(|spec| &spec.containers).flat_map(|container| container.ports.iter().flatten());
+    let admin = ports.into_iter().any(|port| port.name.as_deref() == Some(names::ADMIN));
+    (if admin { names::ADMIN_PORT } else { names::PORT }) as u16
 }
 
 #[derive(Default)]
@@ -205,13 +222,9 @@ impl Shared {
         change(&mut self.state.lock().expect("never poisoned"))
     }
 
-    fn endpoint(&self, target: &Target) -> Option<Endpoint> {
-        Some(Endpoint { member: self.member.clone(), host: target.ip.clone()?, port: 3306 })
-    }
-
     /// Connects, then checks that this process still leads: a command decided by a deposed operator is never sent.
     async fn connect(&self, target: &Target) -> Result<Session, Error> {
-        let Some(endpoint) = self.endpoint(target) else {
+        let Some(endpoint) = target.endpoint(&self.member) else {
             return Err(Error::Refused { member: self.member.clone(), address: "no pod".to_owned() });
         };
         let session = Session::connect(&endpoint, &target.credentials, CONNECT).await?;

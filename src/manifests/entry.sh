@@ -102,7 +102,7 @@ secret() {
 # waiting account statement holds. SYSTEM_USER keeps an application's administrator from ending or changing it.
 OPERATOR_DATABASE_RIGHTS='SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, REFERENCES, INDEX, ALTER, CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EVENT, TRIGGER'
 OPERATOR_SERVER_RIGHTS='RELOAD, SHUTDOWN, PROCESS, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT, CREATE USER'
-OPERATOR_ADMIN_RIGHTS='CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN, SESSION_VARIABLES_ADMIN, REPLICATION_SLAVE_ADMIN, REPLICATION_APPLIER, BINLOG_ADMIN, BACKUP_ADMIN, CLONE_ADMIN, SET_ANY_DEFINER, ALLOW_NONEXISTENT_DEFINER, TRANSACTION_GTID_TAG, XA_RECOVER_ADMIN, SYSTEM_USER'
+OPERATOR_ADMIN_RIGHTS='CONNECTION_ADMIN, SERVICE_CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN, SESSION_VARIABLES_ADMIN, REPLICATION_SLAVE_ADMIN, REPLICATION_APPLIER, BINLOG_ADMIN, BACKUP_ADMIN, CLONE_ADMIN, SET_ANY_DEFINER, ALLOW_NONEXISTENT_DEFINER, TRANSACTION_GTID_TAG, XA_RECOVER_ADMIN, SYSTEM_USER'
 
 # The accounts, as statements that no binlog sees. Passwords go through a file in memory, never a command line.
 accounts_sql() {
@@ -157,14 +157,16 @@ prepare_volume() {
 }
 
 supervise() {
-  local boot deaths=() now first
+  local boot deaths=() admin=() now first
+  # The administrative interface listens on one address alone, which is known here first.
+  [ -z "${SHARDPAIR_ADDRESS:-}" ] || admin=(--admin-address="$SHARDPAIR_ADDRESS")
   read -r boot </proc/sys/kernel/random/boot_id
   # mysqld compares it with its parent's pid: RESTART and CLONE then end with code 16 instead of refusing.
   export MYSQLD_PARENT_PID=$$
   while :; do
     state starting
     # The name of this very process, told to the operator as @@report_user.
-    mysqld --defaults-file="$CNF" --report-user="${boot:0:8}-$(random)-$(config_hash)" &
+    mysqld --defaults-file="$CNF" "${admin[@]}" --report-user="${boot:0:8}-$(random)-$(config_hash)" &
     child=$!
     state running "$child"
     wait "$child"

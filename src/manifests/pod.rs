@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapKeySelector, ConfigMapProjection, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, ExecAction, KeyToPath, LocalObjectReference, PersistentVolumeClaimVolumeSource, PodAffinityTerm, PodReadinessGate,
+    EnvVarSource, ExecAction, KeyToPath, LocalObjectReference, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodAffinityTerm, PodReadinessGate,
     PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, SeccompProfile, SecretProjection, SecurityContext,
     TCPSocketAction, Volume, VolumeMount, VolumeProjection, WeightedPodAffinityTerm,
 };
@@ -125,7 +125,7 @@ fn container(cluster: &Valid, member: &str) -> Container {
         image_pull_policy: cluster.pull_policy.map(|p| p.as_str().to_owned()),
         command: Some(bash(&[])),
         env: Some(env(member)),
-        ports: Some(vec![port("mysql", names::PORT)]),
+        ports: Some(vec![port("mysql", names::PORT), port(names::ADMIN, names::ADMIN_PORT)]),
         resources: cluster.resources.clone(),
         security_context: Some(confined()),
         // The process, not the role: a member without a role is alive, and only the pair's controller may end one.
@@ -157,6 +157,11 @@ fn env(member: &str) -> Vec<EnvVar> {
     let first = ConfigMapKeySelector { name: member.to_owned(), key: names::FIRST.to_owned(), optional: Some(true) };
     vec![
         EnvVar { name: "SHARDPAIR_MEMBER".to_owned(), value: Some(member.to_owned()), value_from: None },
+        EnvVar {
+            name: "SHARDPAIR_ADDRESS".to_owned(),
+            value: None,
+            value_from: Some(EnvVarSource { field_ref: Some(ObjectFieldSelector { field_path: "status.podIP".to_owned(), api_version: Some("v1".to_owned()) }), ..EnvVarSource::default() }),
+        },
         // From the ConfigMap, so that its change is no change of the template.
         EnvVar {
             name: "SHARDPAIR_FIRST".to_owned(),

@@ -102,7 +102,8 @@ const SAFETY: &[(&str, &str)] = &[
     ("grant_tables", "anybody could write anywhere"),
     ("networking", "the operator and the other member come over the network"),
     ("bind_address", "the operator and the other member come over the network"),
-    ("admin_address", "set by the operator"),
+    ("admin_*", "the operator's own way in"),
+    ("create_admin_listener_thread", "the operator's own way in"),
     ("port", "set by the operator"),
     ("socket", "set by the operator"),
     ("pid_file", "set by the operator"),
@@ -201,6 +202,9 @@ const FIXED: &[(&str, &str)] = &[
     ("host_cache_size", "0"),
     ("mysqlx", "OFF"),
     ("bind_address", "*"),
+    // The operator's way in (entry.sh adds the pod's address): full of clients, or of commits that wait, a member still hears it.
+    ("admin_port", "33062"),
+    ("create_admin_listener_thread", "ON"),
     ("secure_file_priv", "NULL"),
     ("local_infile", "OFF"),
 ];

@@ -11,6 +11,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, DriverError, IoError, Opts, OptsBuilder, Value};
 
 use super::error::Error;
+use crate::api::names;
 
 /// Where a member's mysqld listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +78,22 @@ impl fmt::Debug for Session {
 const BEGINNING: &str = "SET SESSION time_zone='+00:00', sql_mode='STRICT_TRANS_TABLES', lock_wait_timeout=2, \
     innodb_lock_wait_timeout=2, transaction_isolation='READ-COMMITTED', autocommit=1, wait_timeout=86400";
 
+/// ER_SPECIFIC_ACCESS_DENIED_ERROR: here, no SERVICE_CONNECTION_ADMIN.
+const NO_PRIVILEGE: u16 = 1227;
+
 impl Session {
-    /// Opens a connection within `timeout`.
+    /// Opens a connection within `timeout`; on the port for everybody if the account may not use the administrative interface
+    /// (a volume that was initialised before there was one).
     pub async fn connect(endpoint: &Endpoint, credentials: &Credentials, timeout: Duration) -> Result<Self, Error> {
+        match Self::connect_once(endpoint, credentials, timeout).await {
+            Err(Error::Server { code: NO_PRIVILEGE, .. }) if i32::from(endpoint.port) == names::ADMIN_PORT => {
+                Self::connect_once(&Endpoint { port: names::PORT as u16, ..endpoint.clone() }, credentials, timeout).await
+            }
+            tried => tried,
+        }
+    }
+
+    async fn connect_once(endpoint: &Endpoint, credentials: &Credentials, timeout: Duration) -> Result<Self, Error> {
         let connecting = Conn::new(options(endpoint, credentials));
         let conn = match tokio::time::timeout(timeout, connecting).await {
             Ok(Ok(conn)) => conn,

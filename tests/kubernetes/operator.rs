@@ -42,6 +42,31 @@ async fn an_operator_killed_in_the_middle_of_moves_leaves_nothing_half_done() {
     .await;
 }
 
+/// A storm of clients has taken every connection, and the operator that comes just then has none yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_full_of_clients_is_still_operated() {
+    with_temp_ns("full", async |client, ns| {
+        let shop = Shop::one_shard(&client, &ns).await;
+        let (before, vip) = (shop.record().await, shop.vip().await);
+        let mut crowd = Vec::new();
+        let why = loop {
+            match vip.connect(secs(5)).await {
+                Ok(conn) => crowd.push(conn),
+                Err(why) => break why,
+            }
+            assert!(crowd.len() < 200, "it isn't ever full");
+        };
+        assert!(why.contains("Too many connections"), "{why}");
+        Process::of(SYSTEM, &leader(&client).await, "shardpair").await.kill().await;
+        let to = before.standby.clone().expect("a standby");
+        shop.annotate("shardpair.io/switchover-to", &to).await;
+        let after = shop.recorded("the switchover", secs(60), |r| r.primary == to && r.transition.is_none()).await;
+        shop.in_sync(after.epoch, BACK_IN_SYNC).await;
+        drop(crowd);
+    })
+    .await;
+}
+
 /// The second operator takes over from one that hangs, and the first, awake again, does no harm (invariant 7).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hung_leader_is_succeeded_and_harmless_when_it_wakes() {

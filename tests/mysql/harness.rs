@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use shardpair::api::names;
 use shardpair::mysql::config::{Params, base_config, render};
 use shardpair::mysql::error::Error;
 use shardpair::mysql::facts;
@@ -38,6 +39,7 @@ pub fn application() -> Credentials {
 pub struct Server {
     pub name: String,
     pub dir: PathBuf,
+    pub host: String,
     pub port: u16,
     child: Option<Child>,
 }
@@ -135,7 +137,7 @@ impl Server {
         for (file, text) in [("operator-username", op.user), ("operator-password", op.password), ("replication-username", re.user), ("replication-password", re.password)] {
             std::fs::write(dir.join("etc/accounts").join(file), text).expect("a secret");
         }
-        Self { name: name.into(), dir, port, child: None }
+        Self { name: name.into(), dir, host: "127.0.0.1".into(), port, child: None }
     }
 
     /// A server that runs and answers, with no role yet.
@@ -145,8 +147,20 @@ impl Server {
 
     /// The same, with more my.cnf entries.
     pub async fn start_with(name: &str, entries: &[(&str, &str)]) -> Self {
-        let template = template().await;
+        Self::prepare(name).started(entries).await
+    }
+
+    /// A server on MySQL's own ports, as in its pod: on a loopback address that nobody else has.
+    pub async fn start_at(name: &str, host: &str, entries: &[(&str, &str)]) -> Self {
         let mut server = Self::prepare(name);
+        (server.host, server.port) = (host.into(), names::PORT as u16);
+        let own = [("bind_address", host), ("admin_address", host), ("port", "3306")];
+        server.started(&[&own, entries].concat()).await
+    }
+
+    async fn started(self, entries: &[(&str, &str)]) -> Self {
+        let template = template().await;
+        let mut server = self;
         let volume = server.dir.join("volume");
         std::fs::remove_dir(&volume).expect("an empty volume");
         copy(template, &volume);
@@ -177,11 +191,11 @@ impl Server {
     }
 
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint { member: self.name.clone(), host: "127.0.0.1".into(), port: self.port }
+        Endpoint { member: self.name.clone(), host: self.host.clone(), port: self.port }
     }
 
     pub fn source(&self) -> Source {
-        Source { host: "127.0.0.1".into(), port: self.port }
+        Source { host: self.host.clone(), port: self.port }
     }
 
     /// A session of the operator's, as soon as the server lets one in.

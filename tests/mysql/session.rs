@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use shardpair::api::names;
 use shardpair::mysql::session::watch;
 use shardpair::mysql::{Credentials, Endpoint, Error, Session};
 
-use crate::harness::{SOON, Server, operator};
+use crate::harness::{SOON, Server, operator, replicator};
 
 #[tokio::test]
 async fn a_closed_port_a_wrong_password_and_an_error_are_different_things() {
@@ -67,4 +68,32 @@ async fn a_stopped_process_gives_no_answer_and_the_command_runs_when_it_wakes() 
     a.signal_mysqld("CONT");
     let mut other = a.session().await;
     crate::harness::eventually("the command ran", async || other.scalar("SELECT @@max_connect_errors", SOON).await.expect("value") == Some("77".into())).await;
+}
+
+/// The administrative interface: max_connections doesn't count there.
+#[tokio::test]
+async fn a_server_full_of_clients_lets_the_operator_in_by_its_own_port() {
+    let host = format!("127.7.{}.1", std::process::id() % 250 + 1);
+    let a = Server::start_at("a", &host, &[("max_connections", "5")]).await;
+    let own = Endpoint { port: names::ADMIN_PORT as u16, ..a.endpoint() };
+    let mut crowd = Vec::new();
+    let full = loop {
+        match Session::connect(&a.endpoint(), &operator(), SOON).await {
+            Ok(session) => crowd.push(session),
+            Err(error) => break error,
+        }
+        assert!(crowd.len() < 20, "it isn't ever full");
+    };
+    assert_eq!(full.code(), Some(1040), "{full}");
+    let session = Session::connect(&own, &operator(), SOON).await.expect("a way in");
+    assert_eq!(session.endpoint(), &own);
+    // One who may not use it (as the operator's account of a volume that is older than this) comes in as everybody does.
+    for session in crowd {
+        session.close().await;
+    }
+    crate::harness::eventually("there is room", async || {
+        let connected = Session::connect(&own, &replicator(), SOON).await;
+        connected.is_ok_and(|session| session.endpoint() == &a.endpoint())
+    })
+    .await;
 }

@@ -12,6 +12,7 @@ use crate::api::cluster::{Strategy, TableClass};
 use crate::api::expansion::{Finding, Severity, Standbys};
 use crate::api::valid::Valid;
 use crate::api::{ShardPair, names};
+use crate::controller::prober;
 use crate::controller::stores::Stores;
 use crate::expansion::facts::Preflight;
 use crate::expansion::preflight::{Schema, ShardSeen, Wanted, check};
@@ -138,8 +139,9 @@ impl Desk {
     pub(super) async fn session(&self, member: &str) -> Result<Session, String> {
         let credentials = self.credentials().await?;
         let pod = Stores::get(&self.ctx.stores.pods, &self.namespace, &names::pod(member));
-        let host = pod.and_then(|p| p.status.as_ref()?.pod_ip.clone()).ok_or(format!("the pod of {member} has no address"))?;
-        let endpoint = Endpoint { member: member.to_owned(), host, port: names::PORT as u16 };
+        let found = pod.and_then(|p| Some((p.status.as_ref()?.pod_ip.clone()?, prober::port(&p))));
+        let (host, port) = found.ok_or(format!("the pod of {member} has no address"))?;
+        let endpoint = Endpoint { member: member.to_owned(), host, port };
         let session = Session::connect(&endpoint, &credentials, CALL).await.map_err(|e| e.to_string())?;
         // Asked after connecting, which may have taken its time (invariant 7).
         if self.ctx.leadership.holds() { Ok(session) } else { Err("this operator doesn't lead".to_owned()) }

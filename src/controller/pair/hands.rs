@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::controller::leader::Leadership;
 use crate::controller::prober::Target;
 use crate::mysql::sessions;
-use crate::mysql::{Endpoint, Error, Session};
+use crate::mysql::{Error, Session};
 
 const CONNECT: Duration = Duration::from_millis(1_500);
 
@@ -79,8 +79,7 @@ impl Hands {
             hand.unanswered = Some(old.id());
         }
         if hand.session.is_none() {
-            let Some(host) = target.ip.clone() else { return Err(refused("its pod has no address")) };
-            let endpoint = Endpoint { member: member.to_owned(), host, port: 3306 };
+            let Some(endpoint) = target.endpoint(member) else { return Err(refused("its pod has no address")) };
             let mut session = Session::connect(&endpoint, &target.credentials, CONNECT).await?;
             // What was decided is for the process that was looked at: another one has no role yet (invariant 6).
             let process = session.scalar("SELECT @@report_user", CONNECT).await?.unwrap_or_default();

@@ -36,7 +36,7 @@ use crate::api::pair::{ShardPair, ShardPairStatus};
 use crate::controller::leader::Leadership;
 use crate::controller::members::Members;
 use crate::controller::metrics::Metrics;
-use crate::controller::prober::{Prober, TICK, Target};
+use crate::controller::prober::{self, Prober, TICK, Target};
 use crate::controller::spans;
 use crate::controller::stores::{Stores, version};
 use crate::controller::waiters::Subscription;
@@ -329,6 +329,7 @@ impl Runner {
             let beats = record.primary == name && record.transition.is_none() && record.follows.is_none() && open && !self.settings.paused;
             let target = Target {
                 ip: pod.as_ref().and_then(|p| p.status.as_ref()?.pod_ip.clone()),
+                port: pod.as_ref().map_or(names::PORT as u16, |p| prober::port(p)),
                 pod_uid: pod.as_ref().and_then(|p| p.uid()).unwrap_or_default(),
                 credentials: accounts.operator.clone(),
                 beat: beats.then_some(record.epoch),
