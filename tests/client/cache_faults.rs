@@ -248,3 +248,26 @@ async fn what_was_in_the_outbox_is_cached_when_the_standby_that_is_read_has_it()
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_shard_just_split_off_that_takes_no_outbox_rows_says_what_to_do() {
+    let (server, mut redis) = tokio::join!(alone(), Redis::start());
+    tables(&server).await;
+    let client = Arc::new(client(&one_shard(server.port)).await);
+    let cache = cache(&redis.url(), &client, cache_options());
+    in_use(&cache, &client).await;
+    // What the guard of a split in its reverse window says of a Local table.
+    let refuses = format!("CREATE TRIGGER d.not_yet BEFORE INSERT ON {OUTBOX} FOR EACH ROW SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 31003, MESSAGE_TEXT = 'shardpair not-yet epoch=5 class=0 table={OUTBOX}'");
+    server.session().await.exec(&refuses, SOON).await.expect("a trigger");
+    set(&cache, "row", 1, 5).await.expect("with Redis nothing needs the outbox");
+    redis.kill();
+    eventually("Redis is missed", async || {
+        let refused = set(&cache, "row", 1, 6).await.expect_err("refused").to_string();
+        refused.contains("Redis is away") && refused.contains("Dissolved") && refused.contains("31003")
+    })
+    .await;
+    assert_eq!(load(&cache, &client, "row", 1).await, Ok(Some(5)), "nothing was done");
+    redis.run();
+    eventually("writes go on", async || set(&cache, "row", 1, 7).await.is_ok()).await;
+    assert_eq!(load(&cache, &client, "row", 1).await, Ok(Some(7)));
+}

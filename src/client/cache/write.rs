@@ -6,6 +6,7 @@ use super::link::Open;
 use super::{Inner, Side, count};
 use crate::client::calls::{At, Before, Work};
 use crate::client::outcome::CallError;
+use crate::routing::refusal::NOT_YET;
 
 /// How a write ended.
 #[derive(Clone, Copy)]
@@ -13,6 +14,18 @@ enum Ended {
     Committed,
     InDoubt,
     Nothing,
+}
+
+/// The outbox is a Local table: a shard that was just split off takes nothing into it while its split can be taken back.
+fn explained(error: CallError) -> CallError {
+    match error {
+        CallError::Server { code: NOT_YET, message } => {
+            let todo = "Redis is away, and the outbox takes nothing here while the split can be taken back. Nothing was done: \
+                        writes go on when Redis is back, or when the plan is at Dissolved or rolled back (docs/clients.md)";
+            CallError::Server { code: NOT_YET, message: format!("{message}; {todo}") }
+        }
+        other => other,
+    }
 }
 
 impl Inner {
@@ -35,7 +48,7 @@ impl Inner {
                 self.finish(side, far, ended, at, &token, keys).await;
             }
         });
-        result
+        result.map_err(|error| if leaving.is_empty() { error } else { explained(error) })
     }
 
     /// What one Redis is told of the end.
