@@ -212,7 +212,8 @@ pub struct Member {
     pub facts_age_ms: u64,
     /// The heartbeat write (on the primary only).
     pub beat: Beat,
-    /// Milliseconds since this member last did what a standby in Sync does (answering, receiving from the primary); 0: it does now.
+    /// Milliseconds since this member was last of use as a standby (`decide::of_use`: answering, receiving, holding what a closed primary
+    /// waits for); 0: it is now.
     pub not_serving_ms: u64,
 }
 

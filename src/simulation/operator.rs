@@ -9,7 +9,7 @@ use super::set::Set;
 use super::verb::Verb;
 use super::world::World;
 use crate::api::names;
-use crate::pair::decide::{View, serving};
+use crate::pair::decide::{View, of_use};
 use crate::pair::facts::{Beat, Contact, Facts, Member, Observation, Pod, Vip};
 use crate::pair::record::{MoveKind, Record};
 
@@ -127,7 +127,7 @@ impl World {
         seen.other = self.look_over();
         if let Some(standby) = &record.standby {
             let view = View { record: &record, settings: &self.settings, seen: &seen, now: self.clock() };
-            let serves = view.standby_answer().is_some_and(|f| serving(&view, f));
+            let serves = view.standby_answer().is_some_and(|f| of_use(&view, f));
             let now = self.now_ms;
             let not_serving = &mut self.operators[self.leader].not_serving;
             if serves {

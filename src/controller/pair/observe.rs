@@ -50,7 +50,7 @@ impl Runner {
         let settings = &self.settings;
         let serves = {
             let view = crate::pair::decide::View { record, settings, seen, now: jiff::Timestamp::now() };
-            view.standby_answer().is_some_and(|facts| crate::pair::decide::serving(&view, facts))
+            view.standby_answer().is_some_and(|facts| crate::pair::decide::of_use(&view, facts))
         };
         if serves {
             self.memory.not_serving.remove(&name);

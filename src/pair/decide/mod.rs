@@ -6,6 +6,7 @@
 //! may its standby take over; `primary` the recorded primary's role and the VIP; `standby` the way back to Sync; `upkeep`
 //! the rest; `split` all that an ExpansionPlan asks. Invariants (numbers in docs/failover.md) are named where they bind.
 
+mod alone;
 mod bootstrap;
 mod evidence;
 mod failover;
@@ -25,7 +26,7 @@ pub use evidence::{Verdict, judge_primary};
 pub use failover::promotable;
 pub use split::status as split_status;
 pub use identity::{Identity, identity};
-pub use standby::serving;
+pub use standby::{of_use, serving};
 
 use crate::pair::facts::{Facts, Member, Observation};
 use crate::pair::record::{AppliedSettings, Record};

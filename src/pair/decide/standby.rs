@@ -4,6 +4,7 @@
 //! executed at a moment when commits already waited (invariant 2).
 
 use super::failover::{boot_of, booted_since};
+use super::alone::{deaf, keeps_closed, leaving, lost, relax_if_alone, stalled};
 use super::{HUNG_MS, View, known, open, returning, split};
 use crate::mysql::gtid::GtidSet;
 use crate::pair::facts::{Contact, Facts, Member, ReceiverState};
@@ -15,9 +16,6 @@ use crate::pair::step::{Decision, Next, Reason, Step};
 const CATCH_UP_TRANSACTIONS: u64 = 2_000;
 /// A standby that has applied all it received and is this far behind receives nothing, seconds: don't wait for it.
 const IDLE_SECONDS: i64 = 2;
-/// A commit that waits this long at least for a standby that seems to serve is the standby's trouble, milliseconds: a
-/// restarted receiver alone costs 1 s.
-const STALLED_MS: u64 = 2_000;
 
 /// An applier error that lasts is shown at once; the standby counts as not serving with it.
 pub(super) fn decide(view: &View) -> Option<Decision> {
@@ -51,7 +49,9 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
         return Some(decision);
     }
     match facts {
-        Some(facts) if serving(view, facts) => stalled(view, name).or_else(|| proven(view, name, member, facts)),
+        Some(facts) if serving(view, facts) => {
+            stalled(view, name).or_else(|| deaf(view, name, member, facts)).or_else(|| proven(view, name, member, facts))
+        }
         Some(facts) => lost(view, name, member).or_else(|| Some(attach(view, name, facts))),
         None => lost(view, name, member).or_else(|| given_up(view, name, member)).or_else(|| away(view, member, name)),
     }
@@ -63,23 +63,15 @@ pub(super) fn receives(view: &View, standby: &Facts) -> bool {
     standby.channel.as_ref().is_some_and(|c| c.receiver == ReceiverState::On && Some(c.source_uuid.as_str()) == uuid)
 }
 
+/// Is it of use to the primary? The time since it was is `Member::not_serving_ms`: past `soloAfter` the pair goes Solo.
+pub fn of_use(view: &View, standby: &Facts) -> bool {
+    serving(view, standby) && !keeps_closed(view, standby)
+}
+
 /// Does the standby do all that a standby does: receive, acknowledge, apply, refuse writes?
 pub fn serving(view: &View, standby: &Facts) -> bool {
     let applies = standby.channel.as_ref().is_some_and(|c| c.applier_running && c.applier_error.is_empty());
     receives(view, standby) && applies && standby.filters == 0 && standby.replica_enabled && standby.super_read_only && !standby.source.enabled
-}
-
-/// Invariant 2: Solo is recorded first. Also the way back when commits were made to wait and the standby left again.
-fn relax_if_alone(view: &View) -> Option<Decision> {
-    if view.record.mode != Mode::Solo || view.settings.durability == Durability::Required {
-        return None;
-    }
-    let primary = view.primary_answer()?;
-    if !primary.source.enabled {
-        return None;
-    }
-    let step = Step::RelaxAcks { member: view.record.primary.clone() };
-    Some(Decision::act(vec![step], Reason::StandbyLost, format!("{} goes on alone", view.record.primary)))
 }
 
 /// The record in Solo.
@@ -96,39 +88,6 @@ pub(super) fn rebuild(view: &View, name: &str, reason: Reason) -> Record {
     record.rebuild = Some(Rebuild { member: name.to_owned(), phase: RebuildPhase::Marking, reason: reason.as_str().to_owned() });
     record.rewind = None;
     record
-}
-
-/// Away past `soloAfter`: Solo, if the user prefers to go on. Only when the primary is there: with both away nothing is gained.
-fn lost(view: &View, name: &str, member: &Member) -> Option<Decision> {
-    if view.record.mode == Mode::Solo {
-        return relax_if_alone(view).filter(|_| member.not_serving_ms > 500);
-    }
-    view.primary_answer()?;
-    if member.not_serving_ms < view.settings.solo_after_ms {
-        return None;
-    }
-    if view.settings.durability == Durability::Required {
-        return None;
-    }
-    Some(alone(view, Reason::StandbyLost, format!("{name} has been away for {} ms: {} goes on alone", member.not_serving_ms, view.record.primary)))
-}
-
-/// Invariant 2, in this order.
-fn alone(view: &View, reason: Reason, message: String) -> Decision {
-    let steps = vec![Step::WriteRecord(Box::new(solo(view))), Step::RelaxAcks { member: view.record.primary.clone() }];
-    Decision::act(steps, reason, message)
-}
-
-/// It seems to serve, and commits wait for it all the same (its disk is full, its receiver doesn't acknowledge).
-fn stalled(view: &View, name: &str) -> Option<Decision> {
-    let waits_ms = view.primary()?.beat.pending_ms.filter(|_| view.primary_answer().is_some_and(|p| p.source.waiting > 0))?;
-    if waits_ms < view.settings.solo_after_ms.max(STALLED_MS) || view.settings.durability == Durability::Required {
-        return None;
-    }
-    if view.record.mode == Mode::Solo {
-        return relax_if_alone(view);
-    }
-    Some(alone(view, Reason::StandbyLost, format!("commits have waited for {name} for {waits_ms} ms: {} goes on alone", view.record.primary)))
 }
 
 /// Gone for long: hung on a healthy node, its process is restarted; past `replaceAfter` another member takes its place.
@@ -191,20 +150,6 @@ fn no_standby(view: &View) -> Option<Decision> {
         None => "the pair has no standby".to_owned(),
     };
     Some(Decision::wait(Reason::NoStandby, message))
-}
-
-/// Its pod is being deleted, and its process will be gone any moment: no commit shall wait for it (invariant 2's order).
-fn leaving(view: &View, name: &str, member: &Member) -> Option<Decision> {
-    member.pod.as_ref().filter(|p| p.terminating)?;
-    let message = format!("the pod of {name} is being deleted: {} goes on alone", view.record.primary);
-    if view.record.mode == Mode::Solo {
-        return relax_if_alone(view).or_else(|| Some(Decision::wait(Reason::StandbyTerminating, message)));
-    }
-    view.primary_answer().filter(|p| view.in_role(p))?;
-    if view.settings.durability == Durability::Required {
-        return None;
-    }
-    Some(alone(view, Reason::StandbyTerminating, message))
 }
 
 /// A planned restart: Solo first, so that no commit waits for a standby that is on its way.

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use shardpair::mysql::gtid::GtidSet;
-use shardpair::pair::decide::{View, serving};
+use shardpair::pair::decide::{View, of_use};
 use shardpair::pair::facts::{Channel, Contact, Facts, Member, Pod, ReceiverState};
 
 use super::world::{Body, World, letter, uuid_of};
@@ -222,7 +222,7 @@ impl World {
     fn remember_serving(&mut self) {
         let Some(name) = self.record.standby.clone() else { return };
         let view = View { record: &self.record, settings: &self.settings, seen: &self.seen, now: self.now };
-        let serves = view.standby_answer().is_some_and(|facts| serving(&view, facts));
+        let serves = view.standby_answer().is_some_and(|facts| of_use(&view, facts));
         if let Some(member) = self.seen.members.get_mut(&name) {
             member.not_serving_ms = if serves { 0 } else { member.not_serving_ms.max(1) };
         }

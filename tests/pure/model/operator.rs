@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shardpair::pair::decide::{View, decide, serving};
+use shardpair::pair::decide::{View, decide, of_use};
 use shardpair::pair::facts::{Contact, Facts, Member, Observation, Pod, Requests};
 use shardpair::pair::record::Record;
 use shardpair::pair::settings::Settings;
@@ -323,7 +323,7 @@ fn observe(record: &Record, settings: &Settings, key: &Key, log: &Log) -> Observ
     seen.requests = Requests { switchover_to: key.asked.map(name), ..Requests::default() };
     if let Some(standby) = &record.standby {
         let view = View { record, settings, seen: &seen, now: now() };
-        let serves = view.standby_answer().is_some_and(|f| serving(&view, f));
+        let serves = view.standby_answer().is_some_and(|f| of_use(&view, f));
         if let Some(member) = seen.members.get_mut(standby) {
             member.not_serving_ms = if serves { 0 } else { ms };
         }
