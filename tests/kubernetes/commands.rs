@@ -46,7 +46,7 @@ async fn typed(ns: &str, command: &str, names: &[(&str, &str)]) -> Output {
         arguments.extend(["-n".to_owned(), ns.to_owned()]);
     }
     let mut run = Command::new("timeout");
-    let place = if arguments[0] == "report" { std::env::temp_dir() } else { root() };
+    let place = if arguments[0] == "report" { std::env::temp_dir() } else { root().to_path_buf() };
     run.args(["150", &program]).args(&arguments).current_dir(place).stdin(Stdio::null());
     tokio::task::spawn_blocking(move || run.output()).await.expect("no panic").expect("it runs")
 }

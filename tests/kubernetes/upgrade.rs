@@ -52,7 +52,7 @@ async fn old_chart() {
 /// However the test ends, the next one finds this tree's chart.
 async fn and_back(test: impl Future<Output = ()>) {
     let ended = AssertUnwindSafe(test).catch_unwind().await;
-    run("helm", &["upgrade", "shardpair", "charts/shardpair", "-n", SYSTEM, "--force-conflicts", "--wait", "--timeout", "120s"]).await;
+    run("helm", &["upgrade", "--install", "shardpair", "charts/shardpair", "-n", SYSTEM, "--take-ownership", "--force-conflicts", "--wait", "--timeout", "120s"]).await;
     if let Err(panic) = ended {
         resume_unwind(panic);
     }
