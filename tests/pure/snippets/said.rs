@@ -37,8 +37,9 @@ pub fn commands() -> Vec<(&'static str, String)> {
             let mut depth = 0_i32;
             let kept: String = line.chars().filter(|c| { depth += i32::from(*c == '['); let keep = depth == 0; depth -= i32::from(*c == ']'); keep }).collect();
             let words: Vec<&str> = kept.split_whitespace().collect();
-            // Two words name a tool, not something to type.
-            if matches!(words.first(), Some(&("kubectl" | "helm"))) && words.len() > 2 {
+            // A tool or a verb without what it needs is a name, not something to type.
+            let whole = !matches!(words[..], [_] | [_, _] | ["kubectl", "shardpair", "mysql" | "replace" | "rebuild" | "promote" | "pause" | "resume"]);
+            if matches!(words.first(), Some(&("kubectl" | "helm"))) && whole {
                 all.push((path, words.join(" ")));
             }
         }
@@ -65,7 +66,6 @@ const RULES: &[(&str, RunBy)] = &[
     ("kubectl shardpair mysql PAIR", RunBy::AsItStands),
     ("kubectl shardpair route TABLE KEY", RunBy::AsItStands),
     ("kubectl shardpair completion SHELL", RunBy::AsItStands),
-    ("kubectl shardpair expand CLUSTER --dry-run", RunBy::AsItStands),
     ("kubectl get ", RunBy::AsItStands),
     ("kubectl describe ", RunBy::AsItStands),
     ("kubectl logs ", RunBy::AsItStands),
