@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mysql_async::prelude::Queryable;
-use shardpair::client::{At, CallError, Client, ClientOptions, MapSource};
+use shardpair::client::{At, Client, ClientOptions, MapSource};
 use shardpair::routing::Key;
 
 use crate::harness::{SOON, application};
@@ -45,7 +45,7 @@ async fn go() {
 }
 
 /// The lines of docs/clients.md (tests/pure/snippets compares them).
-async fn as_in_the_document(url: String, user: &str, password: &str, id: u64) -> Result<(), CallError> {
+async fn as_in_the_document(url: String, user: &str, password: &str, id: u64) -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::new(MapSource::Service(url), ClientOptions::new("checkout-7", user, password)).await?;
     let at = At::Row("shop.orders", Key::Int(42));
     client.idempotent(at, |conn| Box::pin(async move { conn.exec_drop("INSERT IGNORE INTO shop.orders (id, user_id) VALUES (?, 42)", (id,)).await })).await?;
