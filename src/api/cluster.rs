@@ -406,6 +406,9 @@ pub struct ShardClusterStatus {
     /// `<namespace>/<lease>` of the operator installation that manages this cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manager: Option<String>,
+    /// Number of the next new member: each is given out once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_member: Option<i64>,
     /// The Secret whose key `url` leads to the cluster's Redis, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis_secret: Option<String>,

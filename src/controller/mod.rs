@@ -11,6 +11,7 @@ pub mod leader;
 pub mod members;
 pub mod measure;
 pub mod metrics;
+pub mod numbers;
 pub mod operator;
 pub mod page;
 pub mod pair;

@@ -36,6 +36,8 @@ const LOOKED_THROUGH: Duration = Duration::from_secs(5);
 struct Found {
     changes: u64,
     next_member: Option<(Instant, u32)>,
+    /// Numbers below it were given out (`numbers`), also to who has not named his member yet.
+    given: u32,
 }
 
 /// By namespace and cluster.
@@ -143,20 +145,20 @@ impl Told {
         if let Some(cluster) = object.labels().get(names::LABEL_CLUSTER) {
             let mut all = self.found.lock().expect("never poisoned");
             let found = all.entry((object.namespace().unwrap_or_default(), cluster.clone())).or_default();
-            *found = Found { changes: found.changes + 1, next_member: None };
+            *found = Found { changes: found.changes + 1, next_member: None, ..*found };
         }
         self.waiters.wake(object);
     }
 }
 
 impl Stores {
-    /// One more than the highest number of a member of the cluster that is named anywhere. Claims outlive their members: a
-    /// new member must not find an old one's data.
+    /// One more than the highest number of a member of the cluster that is named anywhere, or was given out. Claims outlive their
+    /// members: a new member must not find an old one's data. Before a pair names it, the number is taken (`numbers`).
     pub fn next_member(&self, namespace: &str, cluster: &str) -> u32 {
         let key = (namespace.to_owned(), cluster.to_owned());
         let found = self.found.lock().expect("never poisoned").get(&key).copied().unwrap_or_default();
         if let Some((_, next)) = found.next_member.filter(|(at, _)| at.elapsed() < LOOKED_THROUGH) {
-            return next;
+            return next.max(found.given);
         }
         let next = self.look_for_next_member(namespace, cluster);
         let mut all = self.found.lock().expect("never poisoned");
@@ -164,7 +166,14 @@ impl Stores {
         if now.changes == found.changes {
             now.next_member = Some((Instant::now(), next));
         }
-        next
+        next.max(found.given)
+    }
+
+    /// Numbers below `next` are given out.
+    pub(super) fn given_out(&self, namespace: &str, cluster: &str, next: u32) {
+        let mut all = self.found.lock().expect("never poisoned");
+        let found = all.entry((namespace.to_owned(), cluster.to_owned())).or_default();
+        found.given = found.given.max(next);
     }
 
     fn look_for_next_member(&self, namespace: &str, cluster: &str) -> u32 {
@@ -176,7 +185,14 @@ impl Stores {
         });
         let claims = self.claims.state();
         let kept = claims.iter().filter(|c| c.namespace().as_deref() == Some(namespace)).map(|c| c.name_any());
-        named.chain(kept).filter_map(|m| names::member_number(cluster, &m)).max().map_or(0, |k| k + 1)
+        let known = Self::get(&self.clusters, namespace, cluster);
+        let counted = known.iter().filter_map(|c| c.0.as_ref().ok()).map(|c| {
+            // The first pairs' members have their numbers from their shards, whether the pairs are made yet or not.
+            let (first, next) = (2 * i64::from(c.spec.shards), c.status.as_ref().and_then(|s| s.next_member).unwrap_or(0));
+            u32::try_from(first.max(next)).unwrap_or(0)
+        });
+        let highest = named.chain(kept).filter_map(|m| names::member_number(cluster, &m)).max().map_or(0, |k| k + 1);
+        counted.fold(highest, u32::max)
     }
 
     /// `notify` is told when an object of the cluster changes; until what is returned is dropped.

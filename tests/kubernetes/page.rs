@@ -2,9 +2,14 @@
 
 use std::process::{Child, Command, Stdio};
 
+use serde_json::json;
+use shardpair::api::expansion::Phase;
+
 use crate::browser::{Browser, free_port, http};
 use crate::support::shop::{BACK_IN_SYNC, MOVED, Shop};
-use crate::support::{cluster, eventually, output, run, secs, with_temp_ns};
+use crate::support::lanes::Lanes;
+use crate::support::plan::Plan;
+use crate::support::{cluster, eventually, output, run, secs, with_temp_ns, with_temp_ns_for};
 
 struct Dashboard(Child);
 
@@ -78,6 +83,62 @@ async fn the_page_is_off_until_it_is_wanted_and_follows_a_failover() {
         page(false).await;
     })
     .await;
+}
+
+/// The page as one sees it: `kubectl shardpair dashboard`, and a browser.
+async fn looked_at(ns: &str) -> (Dashboard, Browser) {
+    let port = free_port();
+    let dashboard = Dashboard::start(ns, port);
+    eventually("the page", secs(20), async || http(port, "GET", "/", "localhost", "").map(drop)).await;
+    let browser = tokio::task::block_in_place(|| {
+        let browser = Browser::start();
+        browser.open(&format!("http://127.0.0.1:{port}/"));
+        browser
+    });
+    (dashboard, browser)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "takes minutes: SHARDPAIR_TESTS=all"]
+async fn the_page_follows_a_real_split_through_its_phases() {
+    with_temp_ns_for("page-split", secs(480), async |client, ns| {
+        let shop = Shop::one_shard(&client, &ns).await;
+        page(true).await;
+        shop.in_sync(0, BACK_IN_SYNC).await;
+        let (dashboard, browser) = looked_at(&ns).await;
+        let shows = |what: &str, expression: &str, within| tokio::task::block_in_place(|| browser.until_within(what, expression, within));
+        let shot = |name: &str| tokio::task::block_in_place(|| browser.screenshot(&shot_of(name)));
+        let done = |phases: usize| format!("document.querySelectorAll('.steps li.done').length >= {phases}");
+        shows("the pair at rest", &format!("document.querySelector('[data-pair=\"{ns}/shop-0\"]')?.classList.contains('well')"), secs(30));
+        let lanes = Lanes::start(&shop, 2, std::time::Duration::from_millis(20)).await.expect("writers");
+        let plan = Plan::apply(&shop, "to-2", 2, json!({"until": "Prepared"})).await;
+        shows("the new pair beside the old one", "document.querySelector('.frame .tie')?.classList.contains('follows')", secs(120));
+        shot("real-split-preparing");
+        plan.reaches(Phase::Prepared, secs(240)).await;
+        shows("Prepared", &done(2), secs(20));
+        plan.until("Flipped").await;
+        plan.reaches(Phase::Flipped, secs(90)).await;
+        shows("Flipped, linked", &format!("{} && document.querySelector('.frame .tie')?.classList.contains('linked')", done(3)), secs(20));
+        shot("real-split-flipped");
+        lanes.progress(100, secs(20)).await.expect("writes go on");
+        plan.until("Complete").await;
+        plan.reaches(Phase::Complete, secs(180)).await;
+        shows("two pairs, no frame", "document.querySelectorAll('.frame').length === 0 && document.querySelectorAll('.unit.well').length === 2", secs(60));
+        let problems = lanes.stop().await.problems(&shop, true).await.expect("rows");
+        assert!(problems.is_empty(), "{problems:#?}");
+        let complaints = tokio::task::block_in_place(|| browser.complaints());
+        assert!(complaints.is_empty(), "{complaints:#?}");
+        dashboard.end().await;
+        page(false).await;
+    })
+    .await;
+}
+
+/// Where a picture of this goes.
+fn shot_of(name: &str) -> std::path::PathBuf {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-logs/page");
+    std::fs::create_dir_all(&dir).expect("a directory");
+    dir.join(format!("{name}.png"))
 }
 
 /// A port that this test listens on.

@@ -184,6 +184,69 @@ fn a_split_is_one_picture_with_its_phases() {
     is_quiet(&browser, &served);
 }
 
+/// Half-way through a plan: what its phase is, what it says, and its one shard.
+fn at(phase: Option<&str>, said: (&str, &str), shard: serde_json::Value) -> serde_json::Value {
+    let complete = phase == Some("Complete");
+    json!({"spec": {"toShards": 2, "until": "Complete"}, "status": {"phase": phase, "shards": [shard], "conditions": [
+        condition("Progressing", if complete { "False" } else { "True" }, said.0, said.1, "02:00:00"),
+        condition("Complete", if complete { "True" } else { "False" }, said.0, said.1, "02:00:00"),
+    ]}})
+}
+
+/// One page stays open from the clone to the end; each step is a message, as the operator sends it.
+#[test]
+fn a_split_is_followed_live_from_its_clone_to_its_end() {
+    let mut world = World::of(1);
+    let (served, browser) = opened(&world);
+    browser.size(1360, 900, false);
+    browser.js("window.sameDocument = true");
+    let steps = "JSON.stringify([...document.querySelectorAll('.steps li')].map(l => l.className))";
+    let shows = |what: &str, expected: [&str; 5]| browser.until(what, &format!("{steps} === '{}'", json!(expected)));
+    // The new pair is there, its data on the way.
+    let split = |role: &str, other: &str| json!({"plan": "shop-to-2", "role": role, "other": other, "until": "Purged"});
+    world.change(0, |p| with(p, json!({"spec": {"split": split("Parent", "shop-1")}, "status": {"split": {"state": "Preparing", "link": "Absent"}}})));
+    let following = ["Ready", "Available", "Redundant"].map(|c| condition(c, "True", "Following", "", "02:00:00"));
+    world.pairs.push(with(&World::of(2).pairs[1], json!({"spec": {"split": split("Child", "shop-0")}, "status": {"follows": {"pair": "shop-0"}, "conditions": following, "split": {"state": "Preparing", "link": "Absent"}}})));
+    let plan = world::plan(json!({"metadata": {"name": "shop-to-2"}}));
+    world.plans.push(with(&plan, at(Some("Preflight"), ("Preparing", "shop-1 is cloned"), json!({"shard": 0, "newShard": 1, "phase": "Preflight", "clone": {"member": "shop-m2", "bytesDone": 370, "bytesEstimated": 1000, "etaSeconds": 90}}))));
+    served.tell(&world);
+    browser.until("the new pair beside the old one, following it", "document.querySelectorAll('.frame .unit').length === 2 && document.querySelector('.frame .tie').classList.contains('follows')");
+    assert_eq!(browser.js("return [...document.querySelectorAll('.frame .server.open .name')].map(n => n.textContent)"), json!(["shop-m0"]), "the new pair takes no writes yet");
+    assert_eq!(browser.text("[data-pair='default/shop-1'] .badge"), "✓follows");
+    shows("the clone", ["done", "now", "later", "later", "later"]);
+    assert!(browser.text(".plan").contains("37 % cloned"), "{}", browser.text(".plan"));
+    fits(&browser);
+    browser.screenshot(&picture("split-clone"));
+    // Keys have moved; both sides are primaries now, linked.
+    world.change(0, |p| with(p, json!({"status": {"linked": {"pair": "shop-1"}, "split": {"state": "Flipped", "link": "Standing", "pauseSeconds": 0.024}}})));
+    let well = ["Ready", "Available", "Redundant"].map(|c| condition(c, "True", "InSync", "", "02:00:00"));
+    world.change(1, |p| with(p, json!({"status": {"follows": null, "linked": {"pair": "shop-0"}, "conditions": well, "split": {"state": "Flipped", "link": "Standing", "pauseSeconds": 0.024}}})));
+    world.plans[0] = with(&plan, at(Some("Flipped"), ("ReverseWindow", "the way back is kept for 2 s"), json!({"shard": 0, "newShard": 1, "phase": "Flipped", "pauseSeconds": 0.024, "misroutedRows": 0})));
+    served.tell(&world);
+    browser.until("the link of two primaries", "document.querySelector('.frame .tie')?.classList.contains('linked')");
+    shows("the flip", ["done", "done", "done", "now", "later"]);
+    assert!(browser.text(".plan").contains("24 ms"), "{}", browser.text(".plan"));
+    browser.screenshot(&picture("split-flipped"));
+    // The link is gone, each side deletes what isn't its own.
+    world.change(0, |p| with(p, json!({"status": {"linked": null, "severed": {"pair": "shop-1", "reason": "Dissolved", "proven": true}, "split": {"state": "Dissolved", "link": "Absent"}}})));
+    world.change(1, |p| with(p, json!({"status": {"linked": null, "severed": {"pair": "shop-0", "reason": "Dissolved", "proven": true}, "split": {"state": "Dissolved", "link": "Absent"}}})));
+    world.plans[0] = with(&plan, at(Some("Dissolved"), ("Purging", "rows that moved are deleted"), json!({"shard": 0, "newShard": 1, "phase": "Dissolved", "pauseSeconds": 0.024, "rowsScanned": 640, "rowsEstimated": 1000, "rowsDeleted": 320})));
+    served.tell(&world);
+    shows("the purge", ["done", "done", "done", "done", "now"]);
+    assert!(browser.text(".frame .tie").contains("the link is gone"), "{}", browser.text(".frame"));
+    assert!(browser.text(".plan").contains("64 % purged"), "{}", browser.text(".plan"));
+    browser.screenshot(&picture("split-purge"));
+    // Done: two shards like any others.
+    for shard in 0..2 {
+        world.change(shard, |p| with(p, json!({"spec": {"split": null}, "status": {"split": null}})));
+    }
+    world.plans[0] = with(&plan, at(Some("Complete"), ("Complete", ""), json!({"shard": 0, "newShard": 1, "phase": "Complete", "pauseSeconds": 0.024})));
+    served.tell(&world);
+    browser.until("two pairs side by side", "document.querySelectorAll('.frame').length === 0 && document.querySelectorAll('.unit').length === 2");
+    assert_eq!(browser.js("return window.sameDocument"), true, "it was never loaded anew");
+    is_quiet(&browser, &served);
+}
+
 #[test]
 fn texts_are_texts_and_the_page_is_for_this_machine_alone() {
     let mut world = World::of(2);

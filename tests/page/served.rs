@@ -107,7 +107,8 @@ impl Drop for Served {
 }
 
 /// Those that docs/page.md shows.
-const IN_DOCS: [&str; 7] = ["three-light", "failover", "split-dark", "many-dark", "many-phone", "detail", "silent"];
+const IN_DOCS: [&str; 10] =
+    ["three-light", "failover", "split-dark", "split-clone", "split-flipped", "split-purge", "many-dark", "many-phone", "detail", "silent"];
 
 /// Where pictures go: into docs/ when they are to be made anew.
 pub fn picture(name: &str) -> PathBuf {

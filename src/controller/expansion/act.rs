@@ -12,6 +12,7 @@ use crate::api::expansion::{ExpansionPlan, Standbys};
 use crate::api::pair::{ShardPair, Split, SplitKeys, SplitRole};
 use crate::api::valid::Valid;
 use crate::api::names;
+use crate::controller::numbers;
 use crate::expansion::facts::{Level, Plan};
 use crate::expansion::step::{Decision, Step};
 use crate::manifests;
@@ -121,6 +122,8 @@ impl Runner {
         let members = match plan.standbys {
             Standbys::Before => {
                 let next = self.ctx.stores.next_member(&self.namespace, &valid.name);
+                let taken = numbers::take_told(&self.ctx.stores, &self.ctx.fast, &self.namespace, &valid.name, next, 2).await;
+                taken.map_err(|refused| Surprise::new("make the pair", refused.to_string()))?;
                 vec![names::member(&valid.name, next), names::member(&valid.name, next + 1)]
             }
             // The original order: the standby that follows already becomes the new primary.

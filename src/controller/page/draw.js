@@ -53,6 +53,9 @@ export function places(pair) {
 /** Where the primary is drawn, 0 to 1 of the picture's width. */
 export const primaryAt = pair => middle(Math.max(0, places(pair).findIndex(m => m.name === pair.primary))) / WIDE;
 
+/** The new side of a split before its keys move: it takes no writes of clients yet. */
+export const follows = pair => Boolean(pair.split && pair.split.tie === "follows");
+
 /** How the standby follows, in a word and a class. */
 export function following(pair) {
   const standby = pair.members.find(m => m.name === pair.standby);
@@ -72,8 +75,8 @@ function head(x, y, direction, kind) {
 function server(pair, member, side) {
   const primary = member.name === pair.primary;
   const taking = pair.moving && pair.moving.to === member.name;
-  const role = primary ? "primary" : member.name === pair.standby ? "standby" : "new member";
-  const kind = taking ? "taking" : primary ? (pair.available ? "open" : "closed") : pair.redundant ? "second" : "unsafe";
+  const role = primary ? (follows(pair) ? "follows" : "primary") : member.name === pair.standby ? "standby" : "new member";
+  const kind = taking ? "taking" : primary && !follows(pair) ? (pair.available ? "open" : "closed") : pair.redundant ? "second" : "unsafe";
   const x = LEFT[side], group = draw("g", {class: `server ${kind}`});
   group.append(draw("rect", {x, y: BOX.top, width: BOX.width, height: BOX.height, rx: 9}));
   // A cylinder: what holds the data.
@@ -106,9 +109,8 @@ export function picture(pair) {
   const svg = draw("svg", {viewBox: `0 0 ${WIDE} 144`, class: "picture", "aria-hidden": "true"});
   const sides = places(pair);
   const at = sides.findIndex(m => m.name === pair.primary);
-  const follows = pair.split && pair.split.tie === "follows";
   if (at >= 0) {
-    const x = middle(at), kind = follows ? "none" : pair.available ? "flow" : "broken";
+    const x = middle(at), kind = follows(pair) ? "none" : pair.available ? "flow" : "broken";
     svg.append(draw("path", {d: `M160 30C160 56 ${x} 40 ${x} ${BOX.top - 6}`, class: `arrow vip ${kind}`}), head(x, BOX.top - 2, "down", kind));
   }
   const name = short(pair.name, 20), wide = Math.max(96, name.length * 7.4 + 56);

@@ -1,5 +1,5 @@
 // The parts of the page: cards, tiles, plans, the closer look, the line of time.
-import {brief, draw, following, make, picture, places, short, span, tie, tied} from "./draw.js";
+import {brief, draw, following, follows, make, picture, places, short, span, tie, tied} from "./draw.js";
 import {now, state} from "./state.js";
 
 export const HEALTH = {
@@ -33,7 +33,7 @@ export function words(pair) {
 }
 
 const state_of = pair => (pair.moving ? `${WORDS[pair.moving.kind] ?? pair.moving.kind} → ${pair.moving.to}` : pair.reason);
-const badge = pair => make("span", {class: "badge"}, make("i", {"aria-hidden": "true"}, HEALTH[pair.health].sign), pair.health === "well" ? pair.mode : HEALTH[pair.health].word);
+const badge = pair => make("span", {class: "badge"}, make("i", {"aria-hidden": "true"}, HEALTH[pair.health].sign), pair.health !== "well" ? HEALTH[pair.health].word : follows(pair) ? "follows" : pair.mode);
 
 /** A pair as a picture. */
 export function card(pair) {
@@ -59,9 +59,10 @@ export function tile(pair) {
   for (const side of [0, 1]) {
     const member = sides[side];
     if (side === 1) pips.append(make("i", {class: "way"}, !pair.standby || kind === "none" ? "" : at === 0 ? "→" : "←"));
-    pips.append(make("i", {class: !member ? "pip none" : side === at ? `pip ${pair.available ? "open" : "closed"}` : `pip ${pair.redundant ? "second" : "unsafe"}`}));
+    pips.append(make("i", {class: !member ? "pip none" : side === at && !follows(pair) ? `pip ${pair.available ? "open" : "closed"}` : `pip ${pair.redundant ? "second" : "unsafe"}`}));
   }
-  const note = pair.moving ? "moving" : pair.health === "well" ? (kind === "late" ? word : "") : pair.reason;
+  // What fits; the rest is in the title.
+  const note = pair.moving ? "moving" : pair.health !== "well" ? HEALTH[pair.health].word : kind === "late" ? word.replace("behind", "late") : follows(pair) ? "follows" : "";
   return make("button", {type: "button", class: `unit tile ${pair.health}${pair.moving ? " moving" : ""}`, "aria-label": words(pair), title: words(pair), "data-pair": keyOf(pair), tabindex: "-1"},
     make("span", {class: "row"}, make("b", {}, short(pair.name, 10)), make("i", {class: "sign", "aria-hidden": "true"}, pair.split ? "⑂" : HEALTH[pair.health].sign)),
     make("span", {class: "row"}, pips, make("small", {}, note)));
@@ -89,7 +90,7 @@ export function planPanel(plan) {
   panel.append(make("h3", {}, plan.name, make("small", {}, `to ${plan.toShards} shards, may go on until ${plan.until}`)), make("ol", {class: "steps"}, ...PHASES.map((phase, n) => step(plan, phase, n))), make("p", {}, said));
   if (plan.refusals.length) panel.append(make("ul", {class: "refusals"}, ...plan.refusals.map(r => make("li", {}, r))));
   if (plan.shards.length) {
-    const head = make("thead", {}, make("tr", {}, ...["shard", "phase", "keys paused", "progress", ""].map((word, n) => make("th", {scope: "col", class: n === 2 ? "number" : undefined}, word))));
+    const head = make("thead", {}, make("tr", {}, ...["shard", "done", "keys paused", "progress", ""].map((word, n) => make("th", {scope: "col", class: n === 2 ? "number" : undefined}, word))));
     panel.append(make("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": `Shards of ${plan.name}`}, make("table", {}, head, make("tbody", {}, ...plan.shards.map(splitRow)))));
   }
   return panel;

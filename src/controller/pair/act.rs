@@ -70,7 +70,10 @@ impl Runner {
         let named = step.name();
         let failed = surprise(named);
         match step {
-            Step::WriteRecord(new) => self.write_record(new).await,
+            Step::WriteRecord(new) => {
+                self.take_numbers(new).await?;
+                self.write_record(new).await
+            }
             Step::StopReceiver { member } => replication::stop_receiver(self.at(member).await?, SLOW).await.map_err(failed),
             Step::StartApplier { member } => replication::start_applier(self.at(member).await?, SLOW).await.map_err(failed),
             Step::OpenPrimary { member, ack, linked } => self.open_primary(record, member, *ack, *linked).await,

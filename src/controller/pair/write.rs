@@ -14,6 +14,7 @@ use super::hands::Surprise;
 use crate::api::cluster::ShardCluster;
 use crate::api::names;
 use crate::api::pair::{LastMove, ShardPair, ShardPairStatus};
+use crate::controller::numbers;
 use crate::controller::stores::Stores;
 use crate::manifests;
 use crate::pair::record::{MoveKind, Record};
@@ -87,6 +88,21 @@ impl Runner {
                 Err(Surprise::new("record", "no answer from the API server: whether it was written is not known"))
             }
         }
+    }
+
+    /// A member that nobody named before: its number becomes this pair's, or another's was first.
+    pub(super) async fn take_numbers(&mut self, new: &Record) -> Result<(), Surprise> {
+        let old = self.record();
+        let named: Vec<&str> = old.members.iter().map(|m| m.name.as_str()).chain(self.pair.spec.members.iter().map(String::as_str)).collect();
+        let cluster = &self.pair.spec.cluster;
+        for number in numbers::new_numbers(cluster, &named, new.members.iter().map(|m| m.name.as_str())) {
+            if !self.ctx.leadership.holds() {
+                return Err(Surprise::new("record", "this operator doesn't lead"));
+            }
+            let taken = numbers::take_told(&self.ctx.stores, &self.ctx.fast, &self.namespace, cluster, number, 1).await;
+            taken.map_err(|refused| Surprise::new("record", refused.to_string()))?;
+        }
+        Ok(())
     }
 
     /// The record, with what is told beside it.
