@@ -10,6 +10,7 @@ mod spread;
 mod writer;
 
 mod client;
+mod commits;
 mod measure;
 mod ours;
 mod plot;
@@ -39,13 +40,13 @@ struct Args {
     /// The same, of stacks that take tens of seconds a run [default: 5, with --quick 2].
     #[arg(long)]
     slow_runs: Option<u32>,
-    /// Only these, by name; `shardpair` is one, too.
+    /// Only these, by name; `shardpair` and `commits` (what a commit costs with each way to replicate) are names, too.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Only these faults: kill9, sigstop, cut, planned.
     #[arg(long = "fault", value_delimiter = ',')]
     faults: Vec<String>,
-    /// No run of a stack is begun after so many seconds of it [default: 1800, with --quick 110].
+    /// No run of a stack is begun after so many seconds of it [default: 1800, with --quick 90].
     #[arg(long)]
     stack_seconds: Option<u64>,
     /// Where the results are kept.
@@ -86,7 +87,8 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<(), String> {
     if args.list {
-        println!("{}", stack::known().iter().fold(ours::NAME.to_owned(), |all, s| format!("{all} {}", s.name)));
+        let names: Vec<String> = stack::known().into_iter().map(|s| s.name).collect();
+        println!("{} {} {}", ours::NAME, names.join(" "), commits::NAME);
         return Ok(());
     }
     if args.report {
@@ -106,14 +108,14 @@ fn plan(args: &Args) -> Result<measure::Plan, String> {
         faults: if faults.is_empty() { Fault::ALL.to_vec() } else { faults },
         runs: of(None, 10),
         slow_runs: of(args.slow_runs, 5),
-        stack_time: secs(args.stack_seconds.unwrap_or(if args.quick { 110 } else { 1800 })),
+        stack_time: secs(args.stack_seconds.unwrap_or(if args.quick { 90 } else { 1800 })),
     })
 }
 
 async fn measure_all(args: &Args) -> Result<Results, String> {
     let (plan, known, begun) = (plan(args)?, stack::known(), Instant::now());
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|o| o == name);
-    if let Some(no) = args.only.iter().find(|o| *o != ours::NAME && !known.iter().any(|s| s.name == **o)) {
+    if let Some(no) = args.only.iter().find(|o| ![ours::NAME, commits::NAME].contains(&o.as_str()) && !known.iter().any(|s| s.name == **o)) {
         return Err(format!("no stack is called {no}; benches/peers/run --list names them"));
     }
     let chosen: Vec<_> = known.into_iter().filter(|s| wanted(&s.name)).collect();
@@ -131,6 +133,12 @@ async fn measure_all(args: &Args) -> Result<Results, String> {
     };
     own(&mut results, "first").await;
     let last = chosen.len();
+    if wanted(commits::NAME) {
+        match commits::measure(args.quick).await {
+            Ok(found) => results.commits = found,
+            Err(why) => println!("{}: left out: {why}", commits::NAME),
+        }
+    }
     for (number, stack) in chosen.iter().enumerate() {
         let measured = measure::stack(stack, &plan).await;
         results.setting.minutes = (begun.elapsed().as_secs_f64() / 6.0).round() / 10.0;

@@ -10,6 +10,9 @@ const ROW: f64 = 22.0;
 const HEAD: f64 = 34.0;
 const FOOT: f64 = 34.0;
 
+/// A stack and the gaps of its runs, milliseconds.
+type Row<'a> = (&'a Measured, Vec<f64>);
+
 /// From 1 ms to 1000 s.
 const DECADES: f64 = 6.0;
 
@@ -25,7 +28,7 @@ fn escape(text: &str) -> String {
 
 /// The whole picture.
 pub fn svg(results: &Results) -> String {
-    let panels: Vec<(Fault, Vec<(&Measured, Vec<f64>)>)> = Fault::ALL.into_iter().map(|fault| (fault, rows(results, fault))).filter(|(_, rows)| !rows.is_empty()).collect();
+    let panels: Vec<(Fault, Vec<Row>)> = Fault::ALL.into_iter().map(|fault| (fault, rows(results, fault))).filter(|(_, rows)| !rows.is_empty()).collect();
     let mut body = String::new();
     let mut top = 46.0;
     for (fault, rows) in &panels {
@@ -42,14 +45,14 @@ pub fn svg(results: &Results) -> String {
 }
 
 /// Stacks with runs of that fault, the fastest first.
-fn rows(results: &Results, fault: Fault) -> Vec<(&Measured, Vec<f64>)> {
+fn rows(results: &Results, fault: Fault) -> Vec<Row<'_>> {
     let gaps = |stack: &Measured| stack.runs.iter().filter(|run| run.fault == fault).map(|run| run.gap_ms).collect::<Vec<_>>();
-    let mut rows: Vec<(&Measured, Vec<f64>)> = results.stacks.iter().map(|stack| (stack, gaps(stack))).filter(|(_, gaps)| !gaps.is_empty()).collect();
+    let mut rows: Vec<Row> = results.stacks.iter().map(|stack| (stack, gaps(stack))).filter(|(_, gaps)| !gaps.is_empty()).collect();
     rows.sort_by(|a, b| report::of(a.1.clone()).0.total_cmp(&report::of(b.1.clone()).0));
     rows
 }
 
-fn panel(top: f64, fault: Fault, rows: &[(&Measured, Vec<f64>)]) -> String {
+fn panel(top: f64, fault: Fault, rows: &[Row]) -> String {
     let (first, last) = (top + HEAD, top + HEAD + ROW * rows.len() as f64);
     let mut text = format!("<text x=\"16\" y=\"{}\" font-weight=\"bold\" fill=\"#222\">{}</text>\n", top + 20.0, fault.title());
     for (decade, name) in ["1 ms", "10 ms", "100 ms", "1 s", "10 s", "100 s", "1000 s"].iter().enumerate() {

@@ -105,7 +105,7 @@ pub struct Setting {
 pub struct Results {
     pub setting: Setting,
     pub stacks: Vec<Measured>,
-    /// Commit cost: filled by `--commits`.
+    /// Commit cost.
     #[serde(default)]
     pub commits: Vec<Commit>,
 }
