@@ -143,17 +143,16 @@ impl Client {
     /// Runs `work` in a transaction. Until COMMIT is sent it is repeated as long as patience lasts; a COMMIT without an
     /// answer is [`CallError::InDoubt`].
     pub async fn transaction<T: Send>(&self, at: At<'_>, work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
-        self.write(at, false, None, &work).await
+        self.write(at, false, Before::default(), &work).await
     }
 
     /// The same for work that may happen twice without harm (an UPSERT, an INSERT IGNORE of a row with an id of its own):
     /// what is in doubt is done again. A failover costs it its gap, and no error.
     pub async fn idempotent<T: Send>(&self, at: At<'_>, work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
-        self.write(at, true, None, &work).await
+        self.write(at, true, Before::default(), &work).await
     }
 
-    /// `before`: a statement of one parameter, run for each value in the same transaction, before the work.
-    pub(super) async fn write<T: Send>(&self, at: At<'_>, twice: bool, before: Option<(&str, &[&str])>, work: &(impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync)) -> Result<T, CallError> {
+    pub(super) async fn write<T: Send>(&self, at: At<'_>, twice: bool, before: Before<'_>, work: &(impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync)) -> Result<T, CallError> {
         let mut trying = Trying::new(self.options.patience);
         let (mut _pass, mut passed) = (None, None);
         loop {
@@ -301,8 +300,8 @@ impl Client {
                 Begin::Read(Some((set, limit))) => caught_up(&mut conn, set, limit).await?,
                 Begin::Write(before) => {
                     conn.query_drop("START TRANSACTION").await?;
-                    if let Some((sql, values)) = before {
-                        conn.exec_batch(sql, values.iter().map(|value| (value.as_bytes(),))).await?;
+                    for sql in before.statements {
+                        conn.exec_batch(sql, before.values.iter().map(|value| (value.as_bytes(),))).await?;
                     }
                 }
             }
@@ -391,7 +390,14 @@ enum Begin<'a> {
     /// Perhaps a wait for what must have been executed.
     Read(Option<(&'a str, Duration)>),
     /// A transaction, perhaps with something of its own.
-    Write(Option<(&'a str, &'a [&'a str])>),
+    Write(Before<'a>),
+}
+
+/// Statements of one parameter, each run for every value in the same transaction, before the work.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Before<'a> {
+    pub(super) statements: &'a [String],
+    pub(super) values: &'a [&'a str],
 }
 
 #[derive(Debug, thiserror::Error)]

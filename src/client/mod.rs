@@ -17,7 +17,7 @@ mod pools;
 pub mod router;
 pub mod stock;
 
-pub use cache::{Cache, CacheOptions};
+pub use cache::{Cache, CacheOptions, OtherCentre};
 pub use calls::{At, Client, ClientOptions, Freshness, Member, Places, Token, Work, standard_places};
 pub use limit::{Limit, Limiter};
 pub use outcome::CallError;

@@ -1,5 +1,6 @@
 //! What applications hold in their hands, against real MySQL and real Redis.
 mod cache;
+mod cache_centres;
 mod cache_faults;
 mod calls;
 mod examples;

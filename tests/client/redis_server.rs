@@ -16,9 +16,11 @@ pub struct Redis {
     child: Option<Child>,
 }
 
-fn binary() -> &'static str {
-    let found = |name: &&str| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    ["redis-server", "valkey-server"].into_iter().find(found).expect("redis-server or valkey-server is installed: tests/run does it")
+/// SHARDPAIR_REDIS_SERVER names another one: a Valkey, say.
+fn binary() -> String {
+    let found = |name: &String| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let wanted = std::env::var("SHARDPAIR_REDIS_SERVER").map_or_else(|_| vec!["redis-server".to_owned(), "valkey-server".to_owned()], |name| vec![name]);
+    wanted.iter().find(|name| found(name)).unwrap_or_else(|| panic!("none of {wanted:?} is installed: tests/run does it")).clone()
 }
 
 fn free_port() -> u16 {
@@ -56,7 +58,7 @@ impl Redis {
     pub fn run(&mut self) {
         let log = std::fs::File::create(self.dir.join("log")).expect("a log");
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", binary(), "--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
+        command.args(["--pdeathsig", "KILL", &binary(), "--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
         command.arg("--dir").arg(&self.dir).args(&self.arguments).stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("setpriv"));
     }

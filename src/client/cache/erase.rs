@@ -42,7 +42,7 @@ impl Eraser {
     /// `redis` and `namespace` as for [`super::Cache`]. An answer that takes longer than `deadline` is none.
     pub fn new(redis: &str, namespace: &str, deadline: Duration) -> Result<Self, Away> {
         let client = redis::Client::open(redis).map_err(|error| Away(format!("the address of Redis: {error}")))?;
-        let link = Link::new(client, namespace, deadline, Duration::from_millis(200));
+        let link = Link::new(client, namespace, deadline, Duration::from_millis(200), false);
         Ok(Self { link, scripts: Scripts::default(), keep: scripts::here(KEEP), anew: Script::new(ANEW) })
     }
 

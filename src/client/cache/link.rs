@@ -5,7 +5,6 @@
 //! replica that took over without the last deletions, is another process, and an emptied one another generation: what it still
 //! holds, or what comes late, is never read.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -21,9 +20,24 @@ pub(super) struct Open {
     pub(super) prefix: Arc<str>,
     /// The key of the generation, and its value.
     pub(super) generation: (Arc<str>, Arc<str>),
-    /// The outboxes were emptied since it was opened: its values may be read.
-    pub(super) clean: Arc<AtomicBool>,
+    /// When a look at the outboxes began that emptied them into it: its values may be read.
+    emptied: Arc<Mutex<Option<Instant>>>,
+    /// The other data centre's.
+    pub(super) far: bool,
     number: u64,
+}
+
+impl Open {
+    /// May its values be read? `within`: how long ago it may have been that the outboxes were emptied; None: at any time.
+    pub(super) fn believed(&self, within: Option<Duration>) -> bool {
+        let emptied = *self.emptied.lock().expect("never poisoned");
+        emptied.is_some_and(|at| within.is_none_or(|within| at.elapsed() < within))
+    }
+
+    /// The outboxes were emptied into it, by a look that began then.
+    pub(super) fn emptied(&self, begun: Instant) {
+        *self.emptied.lock().expect("never poisoned") = Some(begun);
+    }
 }
 
 #[derive(Default)]
@@ -39,13 +53,14 @@ pub(super) struct Link {
     namespace: String,
     deadline: Duration,
     pause: Duration,
+    far: bool,
     state: Mutex<State>,
     connecting: tokio::sync::Mutex<()>,
 }
 
 impl Link {
-    pub(super) fn new(client: redis::Client, namespace: &str, deadline: Duration, pause: Duration) -> Self {
-        Self { client, namespace: namespace.to_owned(), deadline, pause, state: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+    pub(super) fn new(client: redis::Client, namespace: &str, deadline: Duration, pause: Duration, far: bool) -> Self {
+        Self { client, namespace: namespace.to_owned(), deadline, pause, far, state: Mutex::default(), connecting: tokio::sync::Mutex::default() }
     }
 
     /// The connection; None: Redis is away, as far as we know.
@@ -86,7 +101,7 @@ impl Link {
 
     fn down(&self, state: &mut State, problem: String) -> Option<Open> {
         if state.problem.as_ref() != Some(&problem) {
-            tracing::warn!(problem, "the cache is away: the database answers");
+            tracing::warn!(problem, far = self.far, "the cache is away: the database answers");
         }
         (state.problem, state.retry_at, state.open) = (Some(problem), Some(Instant::now() + self.pause), None);
         None
@@ -103,7 +118,7 @@ impl Link {
         let fresh = format!("{:08x}", rand::random::<u32>());
         let generation: String = scripts::open().key(&key).arg(fresh).invoke_async(&mut connection).await?;
         let prefix = format!("{own}:{}:", generation.split(':').next().unwrap_or_default());
-        Ok(Open { connection, prefix: prefix.into(), generation: (key.into(), generation.into()), clean: Arc::default(), number })
+        Ok(Open { connection, prefix: prefix.into(), generation: (key.into(), generation.into()), emptied: Arc::default(), far: self.far, number })
     }
 
     /// A command failed: an answer of Redis itself (out of memory) keeps the connection, anything else ends it. An emptied

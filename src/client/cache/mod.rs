@@ -12,12 +12,15 @@
 //! there while one may be under way lives for `young` only.
 //! Without Redis writes go on: the transaction leaves the keys in an outbox table, and reads go to the database, a few at a
 //! time. A connection that came back is read from only after the outboxes were emptied into it.
+//! With two data centres a write does all that with both Redises, each with an outbox of its own, and a read asks the near one
+//! alone: what a writer of the other centre couldn't tell it, the outbox does, or it isn't read from any more (`OtherCentre`).
 
 mod erase;
 mod link;
 mod ops;
 mod scripts;
 mod sweep;
+mod write;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -64,6 +67,27 @@ pub struct CacheOptions {
     pub standby_reads: bool,
     /// Reads of the database while Redis is away.
     pub without: Limit,
+    /// Another data centre has a Redis of its own: writes go to both, reads to the one of [`Cache::new`].
+    pub other: Option<OtherCentre>,
+}
+
+/// The Redis of the other data centre. There the two are the other way round.
+#[derive(Clone, Debug)]
+pub struct OtherCentre {
+    /// As for [`Cache::new`].
+    pub redis: String,
+    /// The outbox that the processes there empty into it: another table than ours, on every shard, class Local.
+    pub outbox: String,
+    /// The near Redis is read from while its own outbox was emptied into it within so long: what the other centre's writers
+    /// couldn't tell it is read for so long at most, also when this centre is cut off from the databases.
+    pub believe: Duration,
+}
+
+impl OtherCentre {
+    /// The usual one.
+    pub fn new(redis: &str, outbox: &str) -> Self {
+        Self { redis: redis.to_owned(), outbox: outbox.to_owned(), believe: Duration::from_secs(10) }
+    }
 }
 
 impl CacheOptions {
@@ -82,6 +106,7 @@ impl CacheOptions {
             doubt: Duration::from_secs(600),
             standby_reads: false,
             without: Limit { at_once: 32, waiting: 1_024, wait: Duration::from_secs(5) },
+            other: None,
         }
     }
 }
@@ -163,8 +188,26 @@ enum Found {
     Away,
 }
 
-struct Inner {
+/// One Redis, and the table for what couldn't be told to it.
+struct Side {
     link: Link,
+    outbox: String,
+    /// Leaves a key there.
+    leaving: String,
+}
+
+impl Side {
+    fn new(redis: &str, outbox: &str, far: bool, options: &CacheOptions) -> Result<Self, CallError> {
+        let bad = |e: redis::RedisError| CallError::Refused(format!("the address of Redis: {e}"));
+        let link = Link::new(redis::Client::open(redis).map_err(bad)?, &options.namespace, options.deadline, options.pause, far);
+        let outbox = quoted(outbox);
+        Ok(Self { link, leaving: format!("INSERT INTO {outbox} (cache_key) VALUES (?)"), outbox })
+    }
+}
+
+struct Inner {
+    near: Side,
+    far: Option<Side>,
     scripts: Scripts,
     client: Arc<Client>,
     options: CacheOptions,
@@ -181,10 +224,13 @@ pub struct Cache {
 impl Cache {
     /// `redis` is `redis://[:password@]host:port/`. Begins at once, whether Redis is there or not.
     pub fn new(redis: &str, client: Arc<Client>, options: CacheOptions) -> Result<Self, CallError> {
-        let bad = |e: redis::RedisError| CallError::Refused(format!("the address of Redis: {e}"));
-        let link = Link::new(redis::Client::open(redis).map_err(bad)?, &options.namespace, options.deadline, options.pause);
+        let near = Side::new(redis, &options.outbox, false, &options)?;
+        let far = options.other.as_ref().map(|other| Side::new(&other.redis, &other.outbox, true, &options)).transpose()?;
+        if options.other.as_ref().is_some_and(|other| other.outbox == options.outbox) {
+            return Err(CallError::Refused("both data centres name the same outbox: each empties its own".to_owned()));
+        }
         let without = Limiter::new(options.without);
-        let inner = Arc::new(Inner { link, scripts: Scripts::default(), client, options, without, counts: CacheCounts::default() });
+        let inner = Arc::new(Inner { near, far, scripts: Scripts::default(), client, options, without, counts: CacheCounts::default() });
         Ok(Self { sweeper: tokio::spawn(sweep::run(inner.clone())), inner })
     }
 
@@ -201,7 +247,12 @@ impl Cache {
 
     /// Why Redis isn't used now, if it isn't.
     pub fn problem(&self) -> Option<String> {
-        self.inner.link.problem()
+        self.inner.near.link.problem()
+    }
+
+    /// The same of the other data centre's.
+    pub fn other_problem(&self) -> Option<String> {
+        self.inner.far.as_ref()?.link.problem()
     }
 
     /// The value of `key`: from Redis, else by `load` (which reads the primary, or with `standby_reads` a standby).
@@ -245,45 +296,12 @@ impl Cache {
 
     /// Runs `work` in a transaction that changes what `keys` are made of.
     pub async fn transaction<T: Send>(&self, at: At<'_>, keys: &[&str], work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
-        self.write(at, keys, false, work).await
+        self.inner.write(at, keys, false, work).await
     }
 
     /// The same for work that may happen twice without harm.
     pub async fn idempotent<T: Send>(&self, at: At<'_>, keys: &[&str], work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
-        self.write(at, keys, true, work).await
-    }
-
-    async fn write<T: Send>(&self, at: At<'_>, keys: &[&str], twice: bool, work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
-        let inner = &*self.inner;
-        let token = format!("{:016x}", rand::random::<u64>());
-        let open = inner.begin(&token, keys).await;
-        let outbox = open.is_none().then(|| inner.leaving());
-        if outbox.is_some() {
-            count(&inner.counts.outboxed);
-        }
-        let before = outbox.as_ref().map(|sql| (sql.as_str(), keys));
-        let result = inner.client.write(at, twice, before, &work).await;
-        match (open, &result) {
-            // Back meanwhile: the outbox's row is only the second to say so.
-            (None, _) => {
-                if let Some(open) = inner.link.open().await {
-                    inner.delete(&open, keys).await;
-                }
-            }
-            (Some(open), Err(CallError::InDoubt { .. })) => {
-                if !inner.begin_for(&open, &token, keys, inner.options.doubt).await {
-                    inner.tell(at, &token, keys, true).await;
-                }
-            }
-            // Nothing was changed; the mark that may stay is the sweeper's.
-            (Some(open), Err(_)) => drop(inner.end(&open, &token, keys).await),
-            (Some(open), Ok(_)) => {
-                if !inner.committed(&open, at, &token, keys).await {
-                    inner.tell(at, &token, keys, false).await;
-                }
-            }
-        }
-        result
+        self.inner.write(at, keys, true, work).await
     }
 
     /// Is the cached value what the database has? A difference that is still there after `bound` is stale: `Some(false)`.
@@ -315,48 +333,6 @@ impl Cache {
             }
             differs = true;
             tokio::time::sleep(Duration::from_millis(20).min(bound)).await;
-        }
-    }
-}
-
-impl Inner {
-    /// Leaves a key in the outbox.
-    fn leaving(&self) -> String {
-        format!("INSERT INTO {} (cache_key) VALUES (?)", quoted(&self.options.outbox))
-    }
-
-    /// Ends a write that was committed. False: Redis was not told.
-    async fn committed(&self, open: &Open, at: At<'_>, token: &str, keys: &[&str]) -> bool {
-        if !self.options.standby_reads {
-            return self.end(open, token, keys).await;
-        }
-        // Without the GTIDs the mark stays, and the sweeper asks for them when its time is over.
-        match self.client.executed(at).await {
-            Ok((shard, executed)) => self.defer(open, token, &format!("{shard}|{executed}"), keys).await,
-            Err(_) => true,
-        }
-    }
-
-    /// Redis was told of the beginning of a write and not of its end: it has restarted, was emptied, or is away. The one that is
-    /// there now is told, else the outbox, before the write is answered.
-    async fn tell(&self, at: At<'_>, token: &str, keys: &[&str], in_doubt: bool) {
-        if let Some(open) = self.link.open().await {
-            let told = if in_doubt {
-                self.begin_for(&open, token, keys, self.options.doubt).await
-            } else if self.options.standby_reads {
-                self.begin_for(&open, token, keys, self.options.hold).await && self.committed(&open, at, token, keys).await
-            } else {
-                self.delete(&open, keys).await
-            };
-            if told {
-                return;
-            }
-        }
-        count(&self.counts.outboxed);
-        let sql = self.leaving();
-        let left = self.client.write(at, true, Some((&sql, keys)), &|_: &mut Conn| Box::pin(std::future::ready(Ok(()))) as Work<'_, ()>);
-        if let Err(error) = left.await {
-            tracing::error!(%error, "neither Redis nor the outbox could be told of a write: its keys may be old until their TTL");
         }
     }
 }

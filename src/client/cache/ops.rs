@@ -1,11 +1,9 @@
 //! The steps that talk to Redis. Each says whether it was done; none is an error to the caller.
 
-use std::sync::atomic::Ordering;
-
 use redis::{RedisError, Script, ScriptInvocation};
 
 use super::link::Open;
-use super::{ABSENT, Found, Inner, PRESENT, count};
+use super::{ABSENT, Found, Inner, PRESENT, Side, count};
 
 /// What a script answers to a read.
 type Answer = (u8, Option<Vec<u8>>);
@@ -79,14 +77,16 @@ impl Inner {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
-                self.link.failed(open, &error);
+                let side = self.far.as_ref().filter(|_| open.far).unwrap_or(&self.near);
+                side.link.failed(open, &error);
                 None
             }
         }
     }
 
     pub(super) async fn find(&self, key: &str) -> Found {
-        let Some(open) = self.link.open().await.filter(|open| open.clean.load(Ordering::Acquire)) else { return Found::Away };
+        let within = self.options.other.as_ref().map(|other| other.believe);
+        let Some(open) = self.near.link.open().await.filter(|open| open.believed(within)) else { return Found::Away };
         let token = format!("{:016x}", rand::random::<u64>());
         let mut call = open.add(open.call(&self.scripts.get, &[]), &[key]);
         call.arg(&token).arg(self.options.lease.as_millis() as u64);
@@ -103,7 +103,7 @@ impl Inner {
 
     /// The cached value, if there is one.
     pub(super) async fn peek(&self, key: &str) -> Option<Option<Vec<u8>>> {
-        let open = self.link.open().await?;
+        let open = self.near.link.open().await?;
         let stored = redis::cmd("GET").arg(open.value(key)).query_async::<Option<Vec<u8>>>(&mut open.connection.clone()).await;
         self.done(&open, stored).flatten().and_then(|stored| read(&stored))
     }
@@ -125,8 +125,8 @@ impl Inner {
     }
 
     /// Step one of a write. None: Redis was not told.
-    pub(super) async fn begin(&self, token: &str, keys: &[&str]) -> Option<Open> {
-        let open = self.link.open().await?;
+    pub(super) async fn begin(&self, side: &Side, token: &str, keys: &[&str]) -> Option<Open> {
+        let open = side.link.open().await?;
         self.begin_for(&open, token, keys, self.options.hold).await.then_some(open)
     }
 

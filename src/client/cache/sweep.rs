@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 
 use super::link::Open;
-use super::{At, Inner, count, quoted};
+use super::{At, Inner, count};
 use crate::client::calls::Freshness;
 use crate::client::outcome::CallError;
 
@@ -31,10 +30,10 @@ pub(super) async fn run(inner: Arc<Inner>) {
 async fn outbox(inner: &Inner) {
     let mut look = 0_u32;
     loop {
-        if let Some(open) = inner.link.open().await {
-            let clean = open.clean.load(Ordering::Acquire);
-            if (look.is_multiple_of(OUTBOX) || !clean) && outboxes(inner, &open).await {
-                open.clean.store(true, Ordering::Release);
+        if let Some(open) = inner.near.link.open().await {
+            let (begun, within) = (Instant::now(), inner.options.other.as_ref().map(|other| other.believe));
+            if (look.is_multiple_of(OUTBOX) || !open.believed(within)) && outboxes(inner, &open).await {
+                open.emptied(begun);
             }
             look = look.wrapping_add(1);
         }
@@ -44,7 +43,7 @@ async fn outbox(inner: &Inner) {
 
 async fn pending(inner: &Inner) {
     loop {
-        if let Some(open) = inner.link.open().await {
+        if let Some(open) = inner.near.link.open().await {
             let mut due = BTreeMap::<(String, String), Vec<String>>::new();
             for [entry, after] in inner.due(&open, AGAIN, MANY).await.as_chunks::<2>().0 {
                 if let Some((token, key)) = entry.split_once('|') {
@@ -97,7 +96,7 @@ async fn dead(inner: &Inner, open: &Open, overdue: Vec<((String, String), Vec<St
 }
 
 async fn barrier(inner: &Inner, shard: u32) -> Result<(), CallError> {
-    let table = quoted(&inner.options.outbox);
+    let table = &inner.near.outbox;
     let (insert, delete) = (format!("INSERT INTO {table} (cache_key) VALUES ('')"), format!("DELETE FROM {table} WHERE id = LAST_INSERT_ID()"));
     let nothing_stays = inner.client.idempotent(At::Shard(shard), move |conn| {
         let (insert, delete) = (insert.clone(), delete.clone());
@@ -123,11 +122,21 @@ async fn standbys_have(inner: &Inner, after: &str) -> bool {
     true
 }
 
+/// Keys that were in the outbox. A standby may not have their writes yet: with reads from it they aren't cached until it has.
+async fn forget(inner: &Inner, open: &Open, shard: u32, keys: &[&str]) -> bool {
+    if !inner.options.standby_reads {
+        return inner.delete(open, keys).await;
+    }
+    let Ok(Ok((_, executed))) = tokio::time::timeout(LIMIT, inner.client.executed(At::Shard(shard))).await else { return false };
+    let token = format!("{:016x}", rand::random::<u64>());
+    inner.begin_for(open, &token, keys, inner.options.hold).await && inner.defer(open, &token, &format!("{shard}|{executed}"), keys).await
+}
+
 /// Keys of writes that could not tell Redis. Deleted there first: a row is only gone when its key is. True: all were
 /// empty, or are now.
 async fn outboxes(inner: &Inner, open: &Open) -> bool {
     let mut emptied = true;
-    let table = quoted(&inner.options.outbox);
+    let table = &inner.near.outbox;
     for shard in inner.client.router().map().shards.iter().map(|s| s.id) {
         let select = format!("SELECT id, cache_key FROM {table} ORDER BY id LIMIT {MANY}");
         let rows = inner.client.read(At::Shard(shard), Freshness::Latest, move |conn| {
@@ -142,7 +151,7 @@ async fn outboxes(inner: &Inner, open: &Open) -> bool {
             continue;
         }
         let keys = rows.iter().map(|(_, key)| String::from_utf8_lossy(key)).collect::<Vec<_>>();
-        if !inner.delete(open, &keys.iter().map(AsRef::as_ref).collect::<Vec<_>>()).await {
+        if !forget(inner, open, shard, &keys.iter().map(AsRef::as_ref).collect::<Vec<_>>()).await {
             return false;
         }
         emptied &= rows.len() < MANY;
