@@ -93,10 +93,32 @@ impl Endpoints {
         Err(format!("no table: {last}"))
     }
 
+    /// How often each id of a run is there, where the clients' writes go now.
+    pub async fn front(&self, run: u64) -> Result<BTreeMap<u64, u64>, String> {
+        let mut last = String::new();
+        for turn in 0..20 * self.addresses.len() {
+            match self.open(turn, Duration::from_secs(1)).await {
+                // Nothing to delete, but refused by one that takes no writes.
+                Ok(mut conn) => match tokio::time::timeout(Duration::from_secs(2), Self::write(&mut conn, "DELETE FROM writes WHERE run = 0")).await {
+                    Ok(Outcome::Acked) => return Self::read(conn, run).await,
+                    Ok(Outcome::Refused(why) | Outcome::InDoubt(why)) => last = why,
+                    Err(_) => "no answer".clone_into(&mut last),
+                },
+                Err(why) => last = why,
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Err(format!("nobody takes writes: {last}"))
+    }
+
     /// How often each id of a run is there, in one server.
     pub async fn rows(&self, of: SocketAddr, run: u64) -> Result<BTreeMap<u64, u64>, String> {
+        Self::read(self.connect(of, Duration::from_secs(5)).await?, run).await
+    }
+
+    async fn read(conn: Open, run: u64) -> Result<BTreeMap<u64, u64>, String> {
         let sql = format!("SELECT id, COUNT(*) FROM writes WHERE run = {run} GROUP BY id");
-        match self.connect(of, Duration::from_secs(5)).await? {
+        match conn {
             Open::Mysql(mut conn) => {
                 let rows: Vec<(u64, u64)> = conn.query(sql).await.map_err(|e| e.to_string())?;
                 Ok(rows.into_iter().collect())

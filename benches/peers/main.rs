@@ -9,8 +9,8 @@ mod spread;
 #[allow(dead_code, reason = "the tests use more of it")]
 mod writer;
 
+mod beside;
 mod client;
-mod commits;
 mod measure;
 mod ours;
 mod plot;
@@ -40,7 +40,7 @@ struct Args {
     /// The same, of stacks that take tens of seconds a run [default: 5, with --quick 2].
     #[arg(long)]
     slow_runs: Option<u32>,
-    /// Only these, by name; `shardpair` and `commits` (what a commit costs with each way to replicate) are names, too.
+    /// Only these, by name; `shardpair` is one, and so are `commits`, `split` and `purge`, which aren't faults.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Only these faults: kill9, sigstop, cut, planned.
@@ -88,7 +88,7 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> Result<(), String> {
     if args.list {
         let names: Vec<String> = stack::known().into_iter().map(|s| s.name).collect();
-        println!("{} {} {}", ours::NAME, names.join(" "), commits::NAME);
+        println!("{} {} {}", ours::NAME, names.join(" "), beside::ALL.join(" "));
         return Ok(());
     }
     if args.report {
@@ -115,7 +115,7 @@ fn plan(args: &Args) -> Result<measure::Plan, String> {
 async fn measure_all(args: &Args) -> Result<Results, String> {
     let (plan, known, begun) = (plan(args)?, stack::known(), Instant::now());
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|o| o == name);
-    if let Some(no) = args.only.iter().find(|o| ![ours::NAME, commits::NAME].contains(&o.as_str()) && !known.iter().any(|s| s.name == **o)) {
+    if let Some(no) = args.only.iter().find(|o| *o != ours::NAME && !beside::ALL.contains(&o.as_str()) && !known.iter().any(|s| s.name == **o)) {
         return Err(format!("no stack is called {no}; benches/peers/run --list names them"));
     }
     let chosen: Vec<_> = known.into_iter().filter(|s| wanted(&s.name)).collect();
@@ -133,10 +133,11 @@ async fn measure_all(args: &Args) -> Result<Results, String> {
     };
     own(&mut results, "first").await;
     let last = chosen.len();
-    if wanted(commits::NAME) {
-        match commits::measure(args.quick).await {
-            Ok(found) => results.commits = found,
-            Err(why) => println!("{}: left out: {why}", commits::NAME),
+    for name in beside::ALL {
+        // What takes long isn't part of the quick form, unless it is asked for.
+        let chosen = if args.quick && args.only.is_empty() { name == beside::COMMITS } else { wanted(name) };
+        if chosen && let Err(why) = beside::measure(name, args.quick, &mut results).await {
+            println!("{name}: left out: {why}");
         }
     }
     for (number, stack) in chosen.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Tables from results: pure.
 
-use super::results::{Commit, Fault, Measured, Results, Run};
+use super::results::{Commit, Copied, Fault, Measured, Purged, Results, Run};
 use super::spread::spread;
 
 /// 50th, 99th percentile and the largest, of what was measured in milliseconds.
@@ -35,6 +35,12 @@ pub fn tables(results: &Results) -> String {
     text += &stacks(results);
     if !results.commits.is_empty() {
         text += &commits(&results.commits);
+    }
+    if !results.copies.is_empty() {
+        text += &copies(&results.copies);
+    }
+    if !results.purges.is_empty() {
+        text += &purges(&results.purges);
     }
     text
 }
@@ -109,6 +115,25 @@ fn commits(commits: &[Commit]) -> String {
     let mut text = "### What a commit costs\n\nOne-row inserts, autocommit, sysbench on the same machine.\n\n| replication | threads | inserts a second | p50 | p99 |\n|---|---|---|---|---|\n".to_owned();
     for c in commits {
         text += &format!("| {} | {} | {:.0} | {} | {} |\n", c.way, c.threads, c.per_second, time(c.p50_ms), time(c.p99_ms));
+    }
+    text + "\n"
+}
+
+fn copies(copies: &[Copied]) -> String {
+    let mut text = "### Moving half of a shard\n\nshardpair moves no rows at the flip: its line is how long writes of the moving keys wait. The others' writes would have to stop, or be \
+                    caught up, for as long as the copy takes.\n\n| way | GB | takes |\n|---|---|---|\n"
+        .to_owned();
+    for c in copies {
+        text += &format!("| {} | {} | {} |\n", c.way, c.gb, time(c.seconds * 1000.0));
+    }
+    text + "\n"
+}
+
+fn purges(purges: &[Purged]) -> String {
+    let mut text = "### Deleting the foreign half\n\nOn a pair in Sync, beside four writers (benches/purge); p50 and p99 are those writers'.\n\n| way | rows a transaction | rows a second | p50 | p99 |\n|---|---|---|---|---|\n".to_owned();
+    for p in purges {
+        let limit = if p.limit == 0 { "-".to_owned() } else { p.limit.to_string() };
+        text += &format!("| {} | {limit} | {:.0} | {} | {} |\n", p.way, p.rows_per_second, time(p.p50_ms), time(p.p99_ms));
     }
     text + "\n"
 }

@@ -108,6 +108,31 @@ pub struct Results {
     /// Commit cost.
     #[serde(default)]
     pub commits: Vec<Commit>,
+    /// Ways to bring a shard's data elsewhere.
+    #[serde(default)]
+    pub copies: Vec<Copied>,
+    /// Ways to delete a table's foreign half.
+    #[serde(default)]
+    pub purges: Vec<Purged>,
+}
+
+/// One way, at one size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Copied {
+    pub way: String,
+    pub gb: f64,
+    pub seconds: f64,
+}
+
+/// As benches/purge writes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Purged {
+    pub way: String,
+    pub limit: u32,
+    pub rows_per_second: f64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
 }
 
 /// sysbench at one way to replicate.
