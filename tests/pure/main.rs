@@ -18,4 +18,5 @@ mod plugin;
 mod routing;
 mod preflight;
 mod documents;
+mod snippets;
 mod upgrade;
