@@ -13,6 +13,7 @@ mod purity;
 mod cluster_plan;
 mod chart;
 mod page;
+mod peers;
 mod plugin;
 mod routing;
 mod preflight;
