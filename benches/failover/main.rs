@@ -56,6 +56,8 @@ pub enum Kind {
     Kill9,
     /// mysqld is stopped by SIGSTOP: nothing breaks, nothing answers.
     Sigstop,
+    /// The network link of its node is cut, until another member takes writes.
+    Cut,
     /// kubectl delete pod.
     PodDelete,
     /// The annotation shardpair.io/switchover-to.
@@ -68,6 +70,7 @@ impl Kind {
         match self {
             Self::Kill9 => "kill9",
             Self::Sigstop => "sigstop",
+            Self::Cut => "cut",
             Self::PodDelete => "pod-delete",
             Self::Switchover => "switchover",
         }

@@ -104,11 +104,12 @@ async fn after_a_second(writer: &Writer) -> Instant {
 
 /// The moment before it happens: what has to be found out first is found out first.
 async fn inflict(shop: &Shop, kind: Kind, primary: &str, standby: &str) -> (Instant, SystemTime) {
-    let process = shop.mysqld(primary).await;
+    let (process, node) = (shop.mysqld(primary).await, shop.node_of(primary).await);
     let now = (Instant::now(), SystemTime::now());
     match kind {
         Kind::Kill9 => process.kill().await,
         Kind::Sigstop => process.hang().await,
+        Kind::Cut => node.cut().await,
         Kind::PodDelete => shop.delete_pod(primary).await,
         Kind::Switchover => shop.annotate("shardpair.io/switchover-to", standby).await,
     }

@@ -16,7 +16,7 @@ use crate::segments::alone;
 use crate::service::{MapFile, map};
 use crate::vip::Vip;
 
-const SOLO: role::OpenAs = role::OpenAs { ack: false, interleave: Some((2, 2)), stop_channel: true };
+pub const SOLO: role::OpenAs = role::OpenAs { ack: false, interleave: Some((2, 2)), stop_channel: true };
 
 /// All keys on one shard behind this port.
 pub fn one_shard(port: u16) -> MapSource {

@@ -16,6 +16,12 @@ use crate::vip::Vip;
 
 const WATCHER: &str = "watch'er";
 
+/// What docs/clients.md says to run for its account.
+fn documented() -> String {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/clients.md")).expect("docs/clients.md");
+    text.split("```sql\n").nth(1).and_then(|after| after.split("```").next()).expect("a block of SQL").to_owned()
+}
+
 /// A pair behind VIPs, a cache, and what an invalidator needs.
 struct Stage {
     a: Server,
@@ -34,8 +40,9 @@ impl Stage {
         tables(&a).await;
         let mut on_a = a.session().await;
         // As a person does it, with the operator's account (`kubectl shardpair mysql`).
-        on_a.exec("CREATE USER 'watch''er'@'%' IDENTIFIED BY 'a pass\"word'", SOON).await.expect("an account");
-        on_a.exec("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'watch''er'@'%'", SOON).await.expect("its rights");
+        for sql in documented().split(';').map(str::trim).filter(|sql| !sql.is_empty()) {
+            on_a.exec(&sql.replace("'invalidator'", "'watch''er'").replace('…', "a pass\"word"), SOON).await.expect(sql);
+        }
         let (vip, standby) = tokio::join!(Vip::to(a.port), Vip::to(b.port));
         let map = MapFile::new(name, &map(1, "Mod", &[(1, 0)], &[vip.port]));
         let client = Arc::new(Client::new(MapSource::File(map.0.clone()), ClientOptions { ..options() }).await.expect("a client"));

@@ -2,6 +2,7 @@
 mod cache;
 mod cache_centres;
 mod cache_faults;
+mod cache_split;
 mod calls;
 mod examples;
 #[allow(dead_code, reason = "shared with tests/mysql")]

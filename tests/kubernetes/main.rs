@@ -10,6 +10,7 @@ mod browser;
 mod cache;
 mod changes;
 mod chart;
+mod commands;
 mod expansion;
 mod failover;
 mod lifecycle;
@@ -23,5 +24,8 @@ mod standby;
 mod strategies;
 #[allow(dead_code, reason = "the benchmark uses more of it")]
 mod support;
+#[allow(dead_code, reason = "shared with tests/pure")]
+#[path = "../pure/snippets/said.rs"]
+mod said;
 mod switchover;
 mod upgrade;

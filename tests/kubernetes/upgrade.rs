@@ -52,7 +52,7 @@ async fn old_chart() {
 /// However the test ends, the next one finds this tree's chart.
 async fn and_back(test: impl Future<Output = ()>) {
     let ended = AssertUnwindSafe(test).catch_unwind().await;
-    install_with(&["--force-conflicts"]).await;
+    install_with(&["--take-ownership", "--force-conflicts"]).await;
     if let Err(panic) = ended {
         resume_unwind(panic);
     }
@@ -98,6 +98,30 @@ async fn upgraded(client: Client, ns: String) {
 #[ignore = "takes minutes, and installs the chart before for all: SHARDPAIR_TESTS=all"]
 async fn crds_that_kubectl_applied_go_back_to_helm_as_the_runbook_says() {
     with_temp_ns_for("upgrade-conflict", LIMIT, async |_, _| and_back(given_back()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes, and removes the operator for all: SHARDPAIR_TESTS=all"]
+async fn crds_that_were_there_before_the_first_install_are_taken_over_as_the_runbook_says() {
+    with_temp_ns_for("upgrade-taken", LIMIT, async |client, ns| and_back(taken_over(client, ns)).await).await;
+}
+
+async fn taken_over(client: Client, ns: String) {
+    let shop = Shop::one_shard(&client, &ns).await;
+    let lived = lives(&shop).await;
+    run("helm", &["uninstall", "shardpair", "-n", SYSTEM, "--wait"]).await;
+    // As if kubectl had made them: nobody's.
+    for crd in ["shardclusters", "shardpairs", "expansionplans"] {
+        let name = format!("{crd}.shardpair.io");
+        run("kubectl", &["annotate", "crd", &name, "meta.helm.sh/release-name-", "meta.helm.sh/release-namespace-"]).await;
+        run("kubectl", &["label", "crd", &name, "app.kubernetes.io/managed-by-"]).await;
+    }
+    let refused = output("helm", &["upgrade", "--install", "shardpair", "charts/shardpair", "-n", SYSTEM, "--create-namespace"]).await;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("cannot be imported into the current release: invalid ownership metadata"), "{said}");
+    follow("**`cannot be imported into the current release: invalid ownership metadata`**").await;
+    shop.ready(READY).await;
+    assert_eq!(lives(&shop).await, lived, "the databases were there all the time");
 }
 
 async fn given_back() {

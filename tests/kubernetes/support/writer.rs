@@ -19,6 +19,10 @@ pub const CONNECT: Duration = Duration::from_millis(100);
 /// After a refusal: at once, but not in a loop that takes the servers' processor.
 const AGAIN: Duration = Duration::from_millis(2);
 
+/// What it writes to.
+pub const TABLE: &str = "CREATE TABLE IF NOT EXISTS writes (n BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, run BIGINT UNSIGNED NOT NULL, \
+                         id BIGINT UNSIGNED NOT NULL, KEY (run, id))";
+
 /// Where to write, and as whom.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -74,6 +78,27 @@ impl Target {
     }
 }
 
+/// What is written to: a server, or several that are tried in turn.
+pub trait Service: Clone + Send + Sync + 'static {
+    type Conn: Send;
+    /// Connects; of several servers `turn` names one: it grows with each that didn't do.
+    fn open(&self, turn: usize, deadline: Duration) -> impl Future<Output = Result<Self::Conn, String>> + Send;
+    /// One statement, and what became of it.
+    fn write(conn: &mut Self::Conn, sql: &str) -> impl Future<Output = Outcome> + Send;
+}
+
+impl Service for Target {
+    type Conn = Conn;
+
+    async fn open(&self, _turn: usize, deadline: Duration) -> Result<Conn, String> {
+        self.connect(deadline).await
+    }
+
+    async fn write(conn: &mut Conn, sql: &str) -> Outcome {
+        judge(conn.query_drop(sql).await)
+    }
+}
+
 /// How it writes.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -112,7 +137,6 @@ pub struct Write {
 
 /// What all connections share.
 struct Shared {
-    target: Target,
     pace: Pace,
     run: u64,
     stop: AtomicBool,
@@ -146,12 +170,14 @@ impl Writer {
     /// Makes the table and begins.
     pub async fn start(target: &Target, pace: Pace) -> Result<Self, String> {
         let mut conn = target.connect_patiently(Duration::from_secs(5)).await?;
-        let table = "CREATE TABLE IF NOT EXISTS writes (n BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, run BIGINT UNSIGNED NOT NULL, \
-                     id BIGINT UNSIGNED NOT NULL, KEY (run, id))";
-        conn.query_drop(table).await.map_err(|e| e.to_string())?;
+        conn.query_drop(TABLE).await.map_err(|e| e.to_string())?;
+        Self::begin(target, pace)
+    }
+
+    /// Begins; the table is there.
+    pub fn begin(service: &impl Service, pace: Pace) -> Result<Self, String> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_err(|e| e.to_string())?;
         let shared = Arc::new(Shared {
-            target: target.clone(),
             pace,
             run: now.as_micros() as u64,
             stop: AtomicBool::new(false),
@@ -159,7 +185,7 @@ impl Writer {
             refused_connections: AtomicU64::new(0),
         });
         let begun = (Instant::now(), SystemTime::now());
-        let tasks = (0..pace.connections).map(|number| tokio::spawn(connection(shared.clone(), number))).collect();
+        let tasks = (0..pace.connections).map(|number| tokio::spawn(connection(service.clone(), shared.clone(), number))).collect();
         Ok(Self { shared, tasks, begun })
     }
 
@@ -185,14 +211,15 @@ impl Writer {
     }
 }
 
-async fn connection(shared: Arc<Shared>, number: u32) -> Vec<Write> {
+async fn connection<S: Service>(service: S, shared: Arc<Shared>, number: u32) -> Vec<Write> {
     let (mut writes, mut conn) = (Vec::new(), None);
-    let mut sequence = 0_u64;
+    let (mut sequence, mut turn) = (0_u64, 0);
     while !shared.stop.load(Relaxed) {
         let Some(mut open) = conn.take() else {
-            match shared.target.connect(CONNECT).await {
+            match service.open(turn, CONNECT).await {
                 Ok(open) => conn = Some(open),
                 Err(_) => {
+                    turn += 1;
                     shared.refused_connections.fetch_add(1, Relaxed);
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -202,8 +229,8 @@ async fn connection(shared: Arc<Shared>, number: u32) -> Vec<Write> {
         sequence += 1;
         let (id, begun) = (u64::from(number) << 40 | sequence, Instant::now());
         let sql = format!("INSERT INTO writes (run, id) VALUES ({}, {id})", shared.run);
-        let outcome = match tokio::time::timeout(shared.pace.answer, open.query_drop(sql)).await {
-            Ok(answer) => judge(answer),
+        let outcome = match tokio::time::timeout(shared.pace.answer, S::write(&mut open, &sql)).await {
+            Ok(outcome) => outcome,
             Err(_) => Outcome::InDoubt(format!("no answer within {:?}", shared.pace.answer)),
         };
         let acked = outcome == Outcome::Acked;
@@ -215,6 +242,7 @@ async fn connection(shared: Arc<Shared>, number: u32) -> Vec<Write> {
         } else {
             // Dropped, not asked to end: the server may be deaf.
             drop(open);
+            turn += 1;
             tokio::time::sleep(AGAIN).await;
         }
     }
@@ -222,7 +250,7 @@ async fn connection(shared: Arc<Shared>, number: u32) -> Vec<Write> {
 }
 
 /// Read-only, offline, locked, no such table, full: refused before anything was written. All else leaves it open.
-fn judge(answer: Result<(), Error>) -> Outcome {
+pub fn judge(answer: Result<(), Error>) -> Outcome {
     match answer {
         Ok(()) => Outcome::Acked,
         Err(Error::Server(e)) if matches!(e.code, 1290 | 1836 | 3032 | 1205 | 1142 | 1146 | 1114) => Outcome::Refused(e.to_string()),
@@ -288,7 +316,11 @@ impl Log {
     pub async fn problems(&self, conn: &mut Conn) -> Result<Vec<String>, String> {
         let sql = format!("SELECT id, COUNT(*) FROM writes WHERE run = {} GROUP BY id", self.run);
         let rows: Vec<(u64, u64)> = conn.query(sql).await.map_err(|e| e.to_string())?;
-        let found: BTreeMap<u64, u64> = rows.into_iter().collect();
+        Ok(self.compare(&rows.into_iter().collect()))
+    }
+
+    /// The same, for rows that were read: how often each id was found.
+    pub fn compare(&self, found: &BTreeMap<u64, u64>) -> Vec<String> {
         let mut problems = Vec::new();
         for write in &self.writes {
             let times = found.get(&write.id).copied().unwrap_or(0);
@@ -302,6 +334,6 @@ impl Log {
         }
         let known: std::collections::BTreeSet<u64> = self.writes.iter().map(|w| w.id).collect();
         problems.extend(found.keys().filter(|id| !known.contains(id)).map(|id| format!("PHANTOM: {id:#x} was never written")));
-        Ok(problems)
+        problems
     }
 }
