@@ -44,6 +44,9 @@ async fn go() {
     assert_eq!(out.trim(), "1 127.0.0.1 3306");
 }
 
+#[path = "../../examples/clients/checkout.rs"]
+mod checkout;
+
 /// The lines of docs/clients.md (tests/pure/snippets compares them).
 async fn as_in_the_document(url: String, user: &str, password: &str, id: u64) -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::new(MapSource::Service(url), ClientOptions::new("checkout-7", user, password)).await?;
@@ -63,5 +66,9 @@ async fn rust() {
     let file = MapFile::new("rust", &map(1, "Mod", &[(1, 0)], &[server.port]).replace("d.t", "shop.orders"));
     let service = Service::start(&[("default/shop", &file)]).await;
     as_in_the_document(service.url("default/shop"), &who.user, &who.password, 7).await.expect("written");
-    assert_eq!(session.scalar("SELECT user_id FROM shop.orders WHERE id = 7", SOON).await.expect("a row").as_deref(), Some("42"));
+    session.exec("ALTER TABLE shop.orders CHANGE COLUMN id n BIGINT UNSIGNED AUTO_INCREMENT", SOON).await.expect("the demo's table");
+    for (map, orders) in [(service.url("default/shop"), 2), (file.0.display().to_string(), 3)] {
+        assert_eq!(checkout::run(&map, &who.user, &who.password, 42).await.expect("ordered"), orders);
+    }
+    assert_eq!(session.scalar("SELECT user_id FROM shop.orders WHERE n = 7", SOON).await.expect("a row").as_deref(), Some("42"));
 }

@@ -1,5 +1,6 @@
 //! What the documents show is true: every YAML is accepted, every field exists, every command is one that a test runs.
 
+mod pages;
 pub mod said;
 
 use std::collections::BTreeSet;

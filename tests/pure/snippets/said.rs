@@ -2,19 +2,22 @@
 
 use std::path::Path;
 
-pub const DOCUMENTS: [&str; 12] = [
+pub const DOCUMENTS: [&str; 15] = [
     "README.md",
     "charts/shardpair/README.md",
     "docs/architecture.md",
     "docs/clients.md",
+    "docs/contributing.md",
     "docs/events.md",
     "docs/expansion.md",
     "docs/failover.md",
     "docs/failures.md",
+    "docs/labels.md",
     "docs/limits.md",
     "docs/operations.md",
     "docs/page.md",
     "docs/plugin.md",
+    "docs/security.md",
 ];
 
 pub fn text_of(path: &str) -> String {
