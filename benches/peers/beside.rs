@@ -21,7 +21,7 @@ pub const ALL: [&str; 3] = [COMMITS, SPLIT, PURGE];
 /// One of them, into the results.
 pub async fn measure(name: &str, quick: bool, results: &mut Results) -> Result<(), String> {
     match name {
-        COMMITS => results.commits = script::<Commit>("commits", &[if quick { "5" } else { "20" }]).await?,
+        COMMITS => results.commits = script::<Commit>("commits", &[if quick { "3" } else { "20" }]).await?,
         SPLIT => {
             let sizes: &[&str] = if quick { &["1"] } else { &["1", "4"] };
             results.copies = script::<Copied>("copies", sizes).await?;

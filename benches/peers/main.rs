@@ -46,7 +46,7 @@ struct Args {
     /// Only these faults: kill9, sigstop, cut, planned.
     #[arg(long = "fault", value_delimiter = ',')]
     faults: Vec<String>,
-    /// No run of a stack is begun after so many seconds of it [default: 1800, with --quick 90].
+    /// After so many seconds of a stack only the first run of each fault is begun [default: 1800, with --quick 45].
     #[arg(long)]
     stack_seconds: Option<u64>,
     /// Where the results are kept.
@@ -105,10 +105,10 @@ fn plan(args: &Args) -> Result<measure::Plan, String> {
     let faults: Vec<Fault> = args.faults.iter().map(named).collect::<Result<_, _>>()?;
     let of = |given: Option<u32>, long: u32| given.or(args.runs).unwrap_or(if args.quick { 2 } else { long });
     Ok(measure::Plan {
-        faults: if faults.is_empty() { Fault::ALL.to_vec() } else { faults },
+        faults: if faults.is_empty() { Fault::IN_TURN.to_vec() } else { faults },
         runs: of(None, 10),
         slow_runs: of(args.slow_runs, 5),
-        stack_time: secs(args.stack_seconds.unwrap_or(if args.quick { 90 } else { 1800 })),
+        stack_time: secs(args.stack_seconds.unwrap_or(if args.quick { 45 } else { 1800 })),
     })
 }
 

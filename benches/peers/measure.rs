@@ -1,7 +1,7 @@
 //! One stack: up, faults in turn until the runs or the time are over, down. A stack that doesn't come up or come back is
 //! left out, and that is told, too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::client::Endpoints;
@@ -11,7 +11,7 @@ use super::stack::{Said, Stack};
 use super::writer::{Log, Pace, Writer};
 
 /// For the first redundancy, and for the one after a fault.
-const REDUNDANT: Duration = secs(90);
+const REDUNDANT: Duration = secs(60);
 /// A stack that takes no write for so long is helped: the fault is healed.
 const STUCK: Duration = secs(60);
 /// A stack is set up anew so often.
@@ -23,7 +23,7 @@ pub struct Plan {
     pub faults: Vec<Fault>,
     pub runs: u32,
     pub slow_runs: u32,
-    /// Of one stack: no run is begun after it.
+    /// Of one stack: after it no run is begun, but for the first of each fault.
     pub stack_time: Duration,
 }
 
@@ -32,12 +32,13 @@ pub async fn stack(stack: &Stack, plan: &Plan) -> Measured {
     let about = stack.about().await;
     let mut measured = Measured { name: stack.name.clone(), about: about.clone().unwrap_or_default(), runs: Vec::new(), notes: Vec::new() };
     let (begun, runs) = (Instant::now(), if stack.slow { plan.slow_runs } else { plan.runs });
-    let mut todo = (0..runs).flat_map(|_| plan.faults.clone());
+    let mut todo: VecDeque<Fault> = (0..runs).flat_map(|_| plan.faults.clone()).collect();
+    let late = |left: usize| begun.elapsed() > plan.stack_time && left + plan.faults.len() <= runs as usize * plan.faults.len();
     let mut ups = 0;
     while ups <= ANEW && about.is_ok() {
         ups += 1;
         let ended = match up(stack).await {
-            Ok(endpoints) => faults(stack, &endpoints, &mut todo, begun + plan.stack_time, &mut measured).await,
+            Ok(endpoints) => faults(stack, &endpoints, &mut todo, late, &mut measured).await,
             Err(why) => Err(why),
         };
         let down = stack.down().await;
@@ -49,7 +50,7 @@ pub async fn stack(stack: &Stack, plan: &Plan) -> Measured {
             note(&mut measured, why);
             break;
         }
-        if measured.runs.is_empty() || Instant::now() > begun + plan.stack_time {
+        if measured.runs.is_empty() || todo.is_empty() || late(todo.len()) {
             break;
         }
     }
@@ -74,10 +75,10 @@ async fn up(stack: &Stack) -> Result<Endpoints, String> {
 }
 
 /// An error: the stack must be set up anew.
-async fn faults(stack: &Stack, endpoints: &Endpoints, todo: &mut impl Iterator<Item = Fault>, until: Instant, measured: &mut Measured) -> Result<(), String> {
+async fn faults(stack: &Stack, endpoints: &Endpoints, todo: &mut VecDeque<Fault>, late: impl Fn(usize) -> bool, measured: &mut Measured) -> Result<(), String> {
     let mut unknown = BTreeSet::new();
-    while Instant::now() < until {
-        let Some(fault) = todo.next() else { return Ok(()) };
+    while !late(todo.len()) {
+        let Some(fault) = todo.pop_front() else { return Ok(()) };
         if unknown.contains(&fault) {
             continue;
         }
@@ -87,7 +88,7 @@ async fn faults(stack: &Stack, endpoints: &Endpoints, todo: &mut impl Iterator<I
                 let back = run.redundant_ms.is_some();
                 measured.runs.push(run);
                 if !back {
-                    return Err(format!("after {}: not redundant within {REDUNDANT:?}, set up anew", fault.name()));
+                    return Err(format!("after {}: not redundant within {} s, set up anew", fault.name(), REDUNDANT.as_secs()));
                 }
             }
             None => drop(unknown.insert(fault)),

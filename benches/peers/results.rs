@@ -20,6 +20,9 @@ impl Fault {
     /// In the order of the report.
     pub const ALL: [Self; 4] = [Self::Kill9, Self::Sigstop, Self::Cut, Self::Planned];
 
+    /// In the order in which they are made: what may leave a stack broken comes last.
+    pub const IN_TURN: [Self; 4] = [Self::Kill9, Self::Planned, Self::Cut, Self::Sigstop];
+
     /// As in a stack's verb and on the command line.
     pub fn name(self) -> &'static str {
         match self {

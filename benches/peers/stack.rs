@@ -63,7 +63,8 @@ impl Stack {
     pub async fn call(&self, words: &[&str], limit: Duration) -> Said {
         // Not tokio's: its feature `process` would have every dependency built twice.
         let mut command = Command::new("timeout");
-        command.arg(limit.as_secs().to_string()).arg(&self.program).args(words).env("PEER_VARIANT", self.variant);
+        // In our process group, so that whoever ends us ends it.
+        command.arg("--foreground").arg(limit.as_secs().to_string()).arg(&self.program).args(words).env("PEER_VARIANT", self.variant);
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let ran = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
         match ran {
