@@ -192,8 +192,7 @@ async fn what_a_cut_between_the_centres_hides_is_read_for_no_longer_than_is_stat
 
 #[tokio::test]
 async fn one_outbox_for_two_centres_is_refused() {
-    let server = alone().await;
-    let client = Arc::new(client(&one_shard(server.port)).await);
+    let client = Arc::new(client(&one_shard(1)).await);
     let same = CacheOptions { other: Some(OtherCentre::new("redis://127.0.0.1:1/", OUTBOX)), ..cache_options() };
     let refused = Cache::new("redis://127.0.0.1:1/", client, same).err().expect("refused").to_string();
     assert!(refused.contains("same outbox"), "{refused}");
