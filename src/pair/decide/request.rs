@@ -2,7 +2,7 @@
 
 use super::{FRESH_MS, Identity, Verdict, View, failover, identity, judge_primary, open, returning, split, standby};
 use crate::api::names;
-use crate::pair::facts::Facts;
+use crate::pair::facts::{Contact, Facts};
 use crate::pair::record::{Mode, MoveKind};
 use crate::pair::step::{Decision, Note, Reason, Step};
 
@@ -11,6 +11,9 @@ const SWITCHOVER_LAG_SECONDS: i64 = 5;
 
 /// All but the person's word on a loss, which [`promote`] hears earlier.
 pub(super) fn decide(view: &View) -> Option<Decision> {
+    if unseen(view) {
+        return None;
+    }
     let requests = &view.seen.requests;
     None.or_else(|| requests.promote_with_data_loss.as_deref().and_then(|to| promote_refused(view, to)))
         .or_else(|| requests.switchover_to.as_deref().and_then(|to| switchover(view, to)))
@@ -18,6 +21,14 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
         .or_else(|| requests.replace.as_deref().map(|name| replace(view, name)))
         .or_else(|| requests.discard_tail.as_deref().and_then(|name| discard(view, name)))
         .or_else(|| planned(view))
+}
+
+/// This operator has just begun to look at a member: nobody's request is refused for what it hasn't seen yet. A first question
+/// without an answer is silence soon (`Contact::Silent`).
+fn unseen(view: &View) -> bool {
+    let roles = [Some(&view.record.primary), view.record.standby.as_ref()];
+    let never = |name: &String| view.seen.members.get(name).is_some_and(|m| m.contact == Contact::Never && m.pod.is_some());
+    roles.into_iter().flatten().any(never)
 }
 
 /// A pair that follows another has nothing that a person could move.

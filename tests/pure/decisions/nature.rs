@@ -198,6 +198,10 @@ impl World {
     pub fn look(&mut self) {
         for (name, body) in &self.bodies {
             let Some(member) = self.seen.members.get_mut(name) else { continue };
+            if body.unasked {
+                (member.contact, member.facts) = (Contact::Never, None);
+                continue;
+            }
             let answers = body.alive && !body.hung && !body.unseen;
             let silent = body.alive && (body.hung || body.unseen);
             if answers {

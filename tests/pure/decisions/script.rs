@@ -139,7 +139,6 @@ impl World {
             ("waiting", why) => pod.expect("a pod").waiting = why.to_owned(),
             ("config", hash) => member.config_hash = Some(hash.to_owned()),
             ("refuses", error) => member.contact = Contact::Refused(error.to_owned()),
-            ("contact", "never") => (member.contact, member.facts) = (Contact::Never, None),
             ("contact", "broken") => member.contact = Contact::Broken { for_ms: 70, refused: false },
             ("held-by-lock", time) => (member.beat.held_by_lock, member.beat.pending_ms) = (true, Some(ms(time))),
             ("writes-fail", time) => member.beat.failing = Some(("1114: The table is full".into(), ms(time))),
@@ -163,11 +162,13 @@ impl World {
             }
             ("hangs", _) => self.body(name).hung = true,
             ("unseen", _) => self.body(name).unseen = true,
+            ("unasked", _) => self.body(name).unasked = true,
             ("cut", "off") => (self.body(name).unseen, self.body(name).unlinked) = (true, true),
             ("unlinked", _) => self.body(name).unlinked = true,
             ("heals", _) => {
                 let body = self.body(name);
                 (body.hung, body.unseen, body.unlinked, body.stuck, body.deaf) = (false, false, false, false, false);
+                body.unasked = false;
             }
             ("reboots", _) => {
                 self.body(name).kernel += 1;

@@ -21,6 +21,8 @@ pub struct Body {
     pub hung: bool,
     /// The operator can't reach it.
     pub unseen: bool,
+    /// The operator has just begun to look, and has no answer yet.
+    pub unasked: bool,
     /// Its peer can't reach it.
     pub unlinked: bool,
     /// The entry script starts it again.
