@@ -1,7 +1,7 @@
 //! The gaps as a picture: a panel a fault, a line a stack from its fastest to its slowest run, time on a log axis. Pure.
 
 use super::report;
-use super::results::{Fault, Measured, Results};
+use super::results::{Fault, Measured, Results, Run};
 
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 250.0;
@@ -44,12 +44,9 @@ pub fn svg(results: &Results) -> String {
     )
 }
 
-/// Stacks with runs of that fault, the fastest first.
 fn rows(results: &Results, fault: Fault) -> Vec<Row<'_>> {
-    let gaps = |stack: &Measured| stack.runs.iter().filter(|run| run.fault == fault).map(|run| run.gap_ms).collect::<Vec<_>>();
-    let mut rows: Vec<Row> = results.stacks.iter().map(|stack| (stack, gaps(stack))).filter(|(_, gaps)| !gaps.is_empty()).collect();
-    rows.sort_by(|a, b| report::of(a.1.clone()).0.total_cmp(&report::of(b.1.clone()).0));
-    rows
+    let gaps = |(stack, runs): (_, Vec<&Run>)| (stack, runs.iter().map(|run| run.gap_ms).collect());
+    report::fastest_first(results, fault).into_iter().map(gaps).collect()
 }
 
 fn panel(top: f64, fault: Fault, rows: &[Row]) -> String {

@@ -26,6 +26,15 @@ pub fn between_markers(page: &str, name: &str, text: &str) -> Option<String> {
     Some(format!("{before}{begin}\n\n{}\n\n{end}{after}", text.trim()))
 }
 
+/// Stacks with runs of that fault, by their median gap.
+pub fn fastest_first(results: &Results, fault: Fault) -> Vec<(&Measured, Vec<&Run>)> {
+    let of_fault = results.stacks.iter().map(|stack| (stack, stack.runs.iter().filter(|run| run.fault == fault).collect::<Vec<_>>()));
+    let mut stacks: Vec<_> = of_fault.filter(|(_, runs)| !runs.is_empty()).collect();
+    let median = |runs: &[&Run]| of(runs.iter().map(|run| run.gap_ms).collect()).0;
+    stacks.sort_by(|a, b| median(&a.1).total_cmp(&median(&b.1)));
+    stacks
+}
+
 /// Everything that docs/benchmarks.md has from a run.
 pub fn tables(results: &Results) -> String {
     let mut text = setting(results);
@@ -54,24 +63,16 @@ fn setting(results: &Results) -> String {
 }
 
 fn table(results: &Results, fault: Fault) -> String {
-    let mut rows: Vec<(f64, String)> = Vec::new();
-    for stack in &results.stacks {
-        let runs: Vec<&Run> = stack.runs.iter().filter(|run| run.fault == fault).collect();
-        if !runs.is_empty() {
-            rows.push(row(stack, &runs));
-        }
-    }
+    let rows = fastest_first(results, fault);
     if rows.is_empty() {
         return String::new();
     }
-    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
     let head = "| stack | runs | gap p50 | p99 | max | later, max | lost | wrong | differing | redundant after p50 | max |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
-    let body: String = rows.into_iter().map(|(_, row)| row).collect();
+    let body: String = rows.iter().map(|(stack, runs)| row(stack, runs)).collect();
     format!("### {}\n\n{head}{body}\n", fault.title())
 }
 
-/// With its place: the median gap.
-fn row(stack: &Measured, runs: &[&Run]) -> (f64, String) {
+fn row(stack: &Measured, runs: &[&Run]) -> String {
     let (p50, p99, max) = of(runs.iter().map(|r| r.gap_ms).collect());
     let (_, _, later) = of(runs.iter().map(|r| r.later_ms).collect());
     let back: Vec<f64> = runs.iter().filter_map(|r| r.redundant_ms).collect();
@@ -87,7 +88,7 @@ fn row(stack: &Measured, runs: &[&Run]) -> (f64, String) {
     let (lost, wrong, differing) = (sum(|r| r.lost), sum(|r| r.wrong), sum(|r| r.differing));
     let name = if stack.about.engine == "MySQL" { stack.name.clone() } else { format!("{} ({})", stack.name, stack.about.engine) };
     let cells = format!("{}{helped} | {} | {} | {} | {lost} | {wrong} | {differing} | {redundant}", time(p50), time(p99), time(max), time(later));
-    (p50, format!("| {name} | {} | {cells} |\n", runs.len()))
+    format!("| {name} | {} | {cells} |\n", runs.len())
 }
 
 /// Settings, versions, and what was left out.

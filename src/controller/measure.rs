@@ -73,7 +73,7 @@ pub async fn run(watched: Watched) {
 }
 
 async fn connect(watched: &Watched, aim: &Target) -> Option<Session> {
-    let session = Session::connect(&aim.endpoint(&watched.member)?, &aim.credentials, DEADLINE).await.ok()?;
+    let session = Session::connect(aim.at.as_ref()?, &aim.credentials, DEADLINE).await.ok()?;
     // Invariant 7: leadership is checked after connecting.
     watched.leadership.holds().then_some(session)
 }

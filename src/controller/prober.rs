@@ -37,10 +37,8 @@ const KEPT: usize = 8;
 /// Where to probe, and as whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Pod address; None: there is no pod, or it has no address.
-    pub ip: Option<String>,
-    /// The operator's way in there.
-    pub port: u16,
+    /// The member's server; None: there is no pod, or it has no address.
+    pub at: Option<Endpoint>,
     /// uid of the pod, so that a new pod at an old address is noticed.
     pub pod_uid: String,
     /// The operator's account.
@@ -54,20 +52,16 @@ pub struct Target {
 impl Target {
     /// Is it the same server, for the same account? (What the member is, primary or not, may differ.)
     pub fn same_server(&self, other: &Self) -> bool {
-        self.ip == other.ip && self.port == other.port && self.pod_uid == other.pod_uid && self.credentials == other.credentials
-    }
-
-    /// The member's server as a session's aim.
-    pub fn endpoint(&self, member: &str) -> Option<Endpoint> {
-        Some(Endpoint { member: member.to_owned(), host: self.ip.clone()?, port: self.port })
+        self.at == other.at && self.pod_uid == other.pod_uid && self.credentials == other.credentials
     }
 }
 
-/// The port on which a member's pod lets the operator in: MySQL's administrative interface, if it has one.
-pub fn port(pod: &Pod) -> u16 {
-    let ports = pod.spec.iter().flat_map(|spec| &spec.containers).flat_map(|container| container.ports.iter().flatten());
-    let admin = ports.into_iter().any(|port| port.name.as_deref() == Some(names::ADMIN));
-    (if admin { names::ADMIN_PORT } else { names::PORT }) as u16
+/// Where a member's pod lets the operator in: MySQL's administrative interface, if it has one. None: it has no address.
+pub fn endpoint(member: &str, pod: &Pod) -> Option<Endpoint> {
+    let host = pod.status.as_ref()?.pod_ip.clone()?;
+    let mut ports = pod.spec.iter().flat_map(|spec| &spec.containers).flat_map(|container| container.ports.iter().flatten());
+    let admin = ports.any(|port| port.name.as_deref() == Some(names::ADMIN));
+    Some(Endpoint { member: member.to_owned(), host, port: (if admin { names::ADMIN_PORT } else { names::PORT }) as u16 })
 }
 
 #[derive(Default)]
@@ -224,10 +218,10 @@ impl Shared {
 
     /// Connects, then checks that this process still leads: a command decided by a deposed operator is never sent.
     async fn connect(&self, target: &Target) -> Result<Session, Error> {
-        let Some(endpoint) = target.endpoint(&self.member) else {
+        let Some(endpoint) = &target.at else {
             return Err(Error::Refused { member: self.member.clone(), address: "no pod".to_owned() });
         };
-        let session = Session::connect(&endpoint, &target.credentials, CONNECT).await?;
+        let session = Session::connect(endpoint, &target.credentials, CONNECT).await?;
         if self.leadership.holds() {
             return Ok(session);
         }
@@ -419,13 +413,13 @@ async fn write_beat(shared: &Shared, session: &mut Session, (row, epoch): (u16, 
 }
 
 async fn moved_away(target: &mut watch::Receiver<Target>) {
-    let (uid, ip) = {
+    let (uid, at) = {
         let aim = target.borrow();
-        (aim.pod_uid.clone(), aim.ip.clone())
+        (aim.pod_uid.clone(), aim.at.clone())
     };
     while target.changed().await.is_ok() {
         let aim = target.borrow();
-        if aim.beat.is_none() || aim.pod_uid != uid || aim.ip != ip {
+        if aim.beat.is_none() || aim.pod_uid != uid || aim.at != at {
             return;
         }
     }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use shardpair::client::cache::Load;
-use shardpair::client::{At, Cache, CacheOptions, CallError, Client, ClientOptions, Freshness, Member, Work};
-use shardpair::mysql::replication;
+use shardpair::client::{At, Cache, CacheOptions, CallError, Client, Freshness, Work};
+use shardpair::mysql::{Session, replication};
 use tokio::sync::Notify;
 
-use crate::calls::{client, fail_over, one_shard, options};
+use crate::calls::{client, fail_over, one_shard, reading_the_standby};
 use crate::harness::{SOON, Server, eventually, pair};
 use crate::redis_server::Redis;
 use crate::segments::alone;
@@ -162,35 +162,35 @@ async fn a_writer_that_dies_is_ended_by_another_process() {
     assert_eq!(left, [""; 0], "nothing is left to be ended");
 }
 
+/// Row 1 is 8 on the primary and 0 on the standby, whose applier stands: for so long the 0 is read and never cached; the 8 is when it comes.
+pub async fn not_cached_before_the_standby_has_it(cache: &Cache, client: &Client, on_b: &mut Session, time: Duration) {
+    let from_standby = || -> Load<'_> {
+        Box::pin(async { Ok(client.read(At::Shard(0), Freshness::Any, |conn| row(conn, 1)).await?.map(|n| n.to_string().into_bytes())) })
+    };
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        assert_eq!(cache.get("row", from_standby).await.expect("read").as_deref(), Some(&b"0"[..]), "the standby is behind");
+        assert_eq!(cache.sample("row", Duration::ZERO, from_standby).await, Ok(None), "an old value is cached");
+    }
+    replication::start_applier(on_b, SOON).await.expect("it catches up");
+    eventually("the new value is cached", async || {
+        cache.get("row", from_standby).await.expect("read").as_deref() == Some(&b"8"[..]) && cache.sample("row", Duration::ZERO, || read_row(client, 1)).await == Ok(Some(true))
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn with_reads_from_the_standby_a_key_is_cached_again_when_the_standby_has_the_write() {
     let ((a, b), redis) = tokio::join!(pair(), Redis::start());
     tables(&a).await;
-    let (primary, standby) = (a.port, b.port);
-    let places = Arc::new(move |_: &shardpair::routing::Shard, member: Member| Some(("127.0.0.1".to_owned(), if member == Member::Primary { primary } else { standby })));
-    let client = Arc::new(Client::new(one_shard(primary), ClientOptions { places, ..options() }).await.expect("a client"));
-    let mut on_b = b.session().await;
-    on_b.exec("SET GLOBAL offline_mode=OFF", SOON).await.expect("open for reads");
+    let (client, mut on_b) = reading_the_standby(&a, &b).await;
+    let client = Arc::new(client);
     let cache = cache(&redis.url(), &client, CacheOptions { standby_reads: true, ..cache_options() });
     in_use(&cache, &client).await;
-    let from_standby = || -> Load<'_> {
-        Box::pin(async {
-            Ok(client.read(At::Shard(0), Freshness::Any, |conn| row(conn, 1)).await?.map(|n| n.to_string().into_bytes()))
-        })
-    };
     replication::stop_applier(&mut on_b, SOON).await.expect("a standby that falls behind");
     set(&cache, "row", 1, 8).await.expect("written");
     // Longer than any guess would wait: what the standby has isn't cached.
-    let until = Instant::now() + Duration::from_millis(1_500);
-    while Instant::now() < until {
-        assert_eq!(cache.get("row", from_standby).await.expect("read").as_deref(), Some(&b"0"[..]), "the standby is behind");
-        assert_eq!(cache.sample("row", Duration::ZERO, from_standby).await, Ok(None), "an old value is cached");
-    }
-    replication::start_applier(&mut on_b, SOON).await.expect("it catches up");
-    eventually("the new value is cached", async || {
-        cache.get("row", from_standby).await.expect("read").as_deref() == Some(&b"8"[..]) && cache.sample("row", Duration::ZERO, || read_row(&client, 1)).await == Ok(Some(true))
-    })
-    .await;
+    not_cached_before_the_standby_has_it(&cache, &client, &mut on_b, Duration::from_millis(1_500)).await;
 }
 
 #[tokio::test]

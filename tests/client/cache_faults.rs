@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use shardpair::client::cache::Load;
-use shardpair::client::{At, Cache, CacheOptions, Client, ClientOptions, Freshness, MapSource, Member};
+use shardpair::client::{At, Cache, CacheOptions, Client, ClientOptions, MapSource};
 use shardpair::mysql::replication;
 use tokio::sync::Notify;
 
-use crate::cache::{OUTBOX, cache, cache_options, in_use, load, read_row, row, set, tables};
-use crate::calls::{client, one_shard, options};
+use crate::cache::{OUTBOX, cache, cache_options, in_use, load, not_cached_before_the_standby_has_it, read_row, set, tables};
+use crate::calls::{client, one_shard, options, reading_the_standby};
 use crate::harness::{SOON, eventually, pair, replicator};
 use crate::redis_server::Redis;
 use crate::segments::alone;
@@ -221,32 +221,17 @@ async fn a_reader_with_an_older_map_fills_nothing_that_was_written_by_a_newer_on
 async fn what_was_in_the_outbox_is_cached_when_the_standby_that_is_read_has_it() {
     let ((a, b), mut redis) = tokio::join!(pair(), Redis::start());
     tables(&a).await;
-    let (primary, standby) = (a.port, b.port);
-    let places = Arc::new(move |_: &shardpair::routing::Shard, member: Member| Some(("127.0.0.1".to_owned(), if member == Member::Primary { primary } else { standby })));
-    let client = Arc::new(Client::new(one_shard(primary), ClientOptions { places, ..options() }).await.expect("a client"));
-    let mut on_b = b.session().await;
-    on_b.exec("SET GLOBAL offline_mode=OFF", SOON).await.expect("open for reads");
+    let (client, mut on_b) = reading_the_standby(&a, &b).await;
+    let client = Arc::new(client);
     let cache = cache(&redis.url(), &client, CacheOptions { standby_reads: true, ..cache_options() });
     in_use(&cache, &client).await;
-    let from_standby = || -> Load<'_> {
-        Box::pin(async { Ok(client.read(At::Shard(0), Freshness::Any, |conn| row(conn, 1)).await?.map(|n| n.to_string().into_bytes())) })
-    };
     redis.kill();
     replication::stop_applier(&mut on_b, SOON).await.expect("a standby that falls behind");
     set(&cache, "row", 1, 8).await.expect("written");
     redis.run();
     let mut on_a = a.session().await;
     eventually("the outbox is empty", async || on_a.scalar(&format!("SELECT count(*) FROM {OUTBOX}"), SOON).await.expect("a count").as_deref() == Some("0")).await;
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(1) {
-        assert_eq!(cache.get("row", from_standby).await.expect("read").as_deref(), Some(&b"0"[..]), "the standby is behind");
-        assert_eq!(cache.sample("row", Duration::ZERO, from_standby).await, Ok(None), "an old value is cached");
-    }
-    replication::start_applier(&mut on_b, SOON).await.expect("it catches up");
-    eventually("the new value is cached", async || {
-        cache.get("row", from_standby).await.expect("read").as_deref() == Some(&b"8"[..]) && cache.sample("row", Duration::ZERO, || read_row(&client, 1)).await == Ok(Some(true))
-    })
-    .await;
+    not_cached_before_the_standby_has_it(&cache, &client, &mut on_b, Duration::from_secs(1)).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use shardpair::client::optimistic::Versioned;
 use shardpair::client::{At, CallError, Client, ClientOptions, Freshness, Limit, MapSource, Member, Work};
-use shardpair::mysql::{guard, replication, role};
+use shardpair::mysql::{Session, guard, replication, role};
 use shardpair::routing::{Function, Guard, Key, Keys, Map};
 
 use crate::harness::{SOON, Server, application, count, eventually, pair};
@@ -30,6 +30,17 @@ pub fn options() -> ClientOptions {
 
 pub async fn client(source: &MapSource) -> Client {
     Client::new(source.clone(), options()).await.expect("a client")
+}
+
+/// A client that also knows the standby, and a session there.
+pub async fn reading_the_standby(a: &Server, b: &Server) -> (Client, Session) {
+    let (primary, standby) = (a.port, b.port);
+    let places = Arc::new(move |_: &shardpair::routing::Shard, member: Member| Some(("127.0.0.1".to_owned(), if member == Member::Primary { primary } else { standby })));
+    let client = Client::new(one_shard(primary), ClientOptions { places, ..options() }).await.expect("a client");
+    // The read Service's standby takes reads: the operator opens it.
+    let mut on_b = b.session().await;
+    on_b.exec("SET GLOBAL offline_mode=OFF", SOON).await.expect("open for reads");
+    (client, on_b)
 }
 
 /// A dies, B takes over as the operator would have it, and the VIP moves.
@@ -189,12 +200,7 @@ async fn a_commit_without_an_answer_is_in_doubt_and_not_repeated() {
 #[tokio::test]
 async fn a_read_sees_what_was_written_before_it_from_either_member() {
     let (a, b) = pair().await;
-    let (primary, standby) = (a.port, b.port);
-    let places = Arc::new(move |_: &shardpair::routing::Shard, member: Member| Some(("127.0.0.1".to_owned(), if member == Member::Primary { primary } else { standby })));
-    let client = Client::new(one_shard(primary), ClientOptions { places, ..options() }).await.expect("a client");
-    // The read Service's standby takes reads: the operator opens it.
-    let mut on_b = b.session().await;
-    on_b.exec("SET GLOBAL offline_mode=OFF", SOON).await.expect("open for reads");
+    let (client, mut on_b) = reading_the_standby(&a, &b).await;
     let read = |freshness| client.read(At::Shard(0), freshness, |conn| {
         Box::pin(async move { conn.query_first::<(String, u32), _>("SELECT @@server_uuid, (SELECT count(*) FROM d.t)").await })
     });

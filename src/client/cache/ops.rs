@@ -72,6 +72,11 @@ fn read(stored: &[u8]) -> Option<Option<Vec<u8>>> {
     }
 }
 
+/// Names a write, or a fill.
+pub(super) fn token() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
 impl Inner {
     pub(super) fn done<T>(&self, open: &Open, result: Result<T, RedisError>) -> Option<T> {
         match result {
@@ -84,10 +89,14 @@ impl Inner {
         }
     }
 
+    /// May the near one's values be read?
+    pub(super) fn believes(&self, open: &Open) -> bool {
+        open.believed(self.options.other.as_ref().map(|other| other.believe))
+    }
+
     pub(super) async fn find(&self, key: &str) -> Found {
-        let within = self.options.other.as_ref().map(|other| other.believe);
-        let Some(open) = self.near.link.open().await.filter(|open| open.believed(within)) else { return Found::Away };
-        let token = format!("{:016x}", rand::random::<u64>());
+        let Some(open) = self.near.link.open().await.filter(|open| self.believes(open)) else { return Found::Away };
+        let token = token();
         let mut call = open.add(open.call(&self.scripts.get, &[]), &[key]);
         call.arg(&token).arg(self.options.lease.as_millis() as u64);
         let result = call.invoke_async::<redis::Value>(&mut open.connection.clone()).await;

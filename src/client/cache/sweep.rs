@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 
 use super::link::Open;
+use super::ops::token;
 use super::{At, Inner, count};
 use crate::client::calls::Freshness;
 use crate::client::outcome::CallError;
@@ -31,8 +32,8 @@ async fn outbox(inner: &Inner) {
     let mut look = 0_u32;
     loop {
         if let Some(open) = inner.near.link.open().await {
-            let (begun, within) = (Instant::now(), inner.options.other.as_ref().map(|other| other.believe));
-            if (look.is_multiple_of(OUTBOX) || !open.believed(within)) && outboxes(inner, &open).await {
+            let begun = Instant::now();
+            if (look.is_multiple_of(OUTBOX) || !inner.believes(&open)) && outboxes(inner, &open).await {
                 open.emptied(begun);
             }
             look = look.wrapping_add(1);
@@ -128,7 +129,7 @@ async fn forget(inner: &Inner, open: &Open, shard: u32, keys: &[&str]) -> bool {
         return inner.delete(open, keys).await;
     }
     let Ok(Ok((_, executed))) = tokio::time::timeout(LIMIT, inner.client.executed(At::Shard(shard))).await else { return false };
-    let token = format!("{:016x}", rand::random::<u64>());
+    let token = token();
     inner.begin_for(open, &token, keys, inner.options.hold).await && inner.defer(open, &token, &format!("{shard}|{executed}"), keys).await
 }
 

@@ -3,6 +3,7 @@
 use mysql_async::Conn;
 
 use super::link::Open;
+use super::ops::token;
 use super::{Inner, Side, count};
 use crate::client::calls::{At, Before, Work};
 use crate::client::outcome::CallError;
@@ -30,7 +31,7 @@ fn explained(error: CallError) -> CallError {
 
 impl Inner {
     pub(super) async fn write<T: Send>(&self, at: At<'_>, keys: &[&str], twice: bool, work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
-        let token = format!("{:016x}", rand::random::<u64>());
+        let token = token();
         let (near, far) = tokio::join!(self.begin(&self.near, &token, keys), async { self.begin(self.far.as_ref()?, &token, keys).await });
         let missed = |side: Option<&'_ Side>, open: &Option<Open>| side.filter(|_| open.is_none()).map(|side| side.leaving.clone());
         let leaving: Vec<String> = [missed(Some(&self.near), &near), missed(self.far.as_ref(), &far)].into_iter().flatten().collect();

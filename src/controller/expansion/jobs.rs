@@ -19,7 +19,7 @@ use crate::expansion::preflight::{Schema, ShardSeen, Wanted, check};
 use crate::expansion::step::Work;
 use crate::manifests::map;
 use crate::mysql::schema;
-use crate::mysql::session::{Credentials, Endpoint, Session};
+use crate::mysql::session::{Credentials, Session};
 use crate::pair::settings::Durability;
 use crate::routing::Keys;
 
@@ -139,9 +139,7 @@ impl Desk {
     pub(super) async fn session(&self, member: &str) -> Result<Session, String> {
         let credentials = self.credentials().await?;
         let pod = Stores::get(&self.ctx.stores.pods, &self.namespace, &names::pod(member));
-        let found = pod.and_then(|p| Some((p.status.as_ref()?.pod_ip.clone()?, prober::port(&p))));
-        let (host, port) = found.ok_or(format!("the pod of {member} has no address"))?;
-        let endpoint = Endpoint { member: member.to_owned(), host, port };
+        let endpoint = pod.and_then(|p| prober::endpoint(member, &p)).ok_or(format!("the pod of {member} has no address"))?;
         let session = Session::connect(&endpoint, &credentials, CALL).await.map_err(|e| e.to_string())?;
         // Asked after connecting, which may have taken its time (invariant 7).
         if self.ctx.leadership.holds() { Ok(session) } else { Err("this operator doesn't lead".to_owned()) }

@@ -79,8 +79,8 @@ impl Hands {
             hand.unanswered = Some(old.id());
         }
         if hand.session.is_none() {
-            let Some(endpoint) = target.endpoint(member) else { return Err(refused("its pod has no address")) };
-            let mut session = Session::connect(&endpoint, &target.credentials, CONNECT).await?;
+            let Some(endpoint) = &target.at else { return Err(refused("its pod has no address")) };
+            let mut session = Session::connect(endpoint, &target.credentials, CONNECT).await?;
             // What was decided is for the process that was looked at: another one has no role yet (invariant 6).
             let process = session.scalar("SELECT @@report_user", CONNECT).await?.unwrap_or_default();
             if !hand.process.is_empty() && process != hand.process {

@@ -328,8 +328,7 @@ impl Runner {
             let open = self.probers.get(&name).is_some_and(|p| p.last(open).unwrap_or(false));
             let beats = record.primary == name && record.transition.is_none() && record.follows.is_none() && open && !self.settings.paused;
             let target = Target {
-                ip: pod.as_ref().and_then(|p| p.status.as_ref()?.pod_ip.clone()),
-                port: pod.as_ref().map_or(names::PORT as u16, |p| prober::port(p)),
+                at: pod.as_ref().and_then(|p| prober::endpoint(&name, p)),
                 pod_uid: pod.as_ref().and_then(|p| p.uid()).unwrap_or_default(),
                 credentials: accounts.operator.clone(),
                 beat: beats.then_some(record.epoch),

@@ -8,8 +8,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::Runner;
 use crate::api::names;
-use crate::api::pair::SplitRole;
-use crate::api::pair::ShardPair;
+use crate::api::pair::{ShardPair, SplitRole};
 use crate::controller::stores::Stores;
 use crate::pair::facts::{self, Member, Observation, Requests, Vip};
 use crate::pair::record::Record;
