@@ -19,6 +19,10 @@ use tracing::{info, warn};
 const DURATION: Duration = Duration::from_secs(6);
 /// Renewed this often.
 const RENEW: Duration = Duration::from_secs(2);
+/// Who doesn't lead looks this often. A look sees a renewal up to this much too late, so it adds to the time without a leader.
+const LOOK: Duration = Duration::from_secs(1);
+/// Never sooner than this, also after a call that took long.
+const BREATH: Duration = Duration::from_millis(200);
 /// A leader stops acting this long before its Lease ends.
 const MARGIN: Duration = Duration::from_secs(1);
 /// A renewal that takes longer than this failed.
@@ -90,8 +94,9 @@ pub async fn run(client: Client, namespace: String, name: String, identity: Stri
         if !leadership.holds() && *leadership.terms.borrow() > 0 {
             leadership.end();
         }
+        let still = seen.as_ref().map(|(_, since)| since.elapsed());
         tokio::select! {
-            () = tokio::time::sleep(RENEW.saturating_sub(begun.elapsed()).max(Duration::from_millis(200))) => {}
+            () = tokio::time::sleep(pause(leadership.holds(), begun.elapsed(), still)) => {}
             _ = shutdown.changed() => {}
         }
     }
@@ -99,6 +104,15 @@ pub async fn run(client: Client, namespace: String, name: String, identity: Stri
         leadership.end();
         let _ = tokio::time::timeout(CALL, release(&leases, &name, &identity)).await;
     }
+}
+
+/// How long until the next attempt, `spent` after the last one began: a leader renews; another looks, and again just as the Lease, which it
+/// has seen `still` for this long, ends.
+fn pause(leads: bool, spent: Duration, still: Option<Duration>) -> Duration {
+    let every = if leads { RENEW } else { LOOK };
+    let ends = still.filter(|_| !leads).and_then(|still| (DURATION + Duration::from_millis(1)).checked_sub(still));
+    let pause = every.saturating_sub(spent);
+    ends.map_or(pause, |ends| pause.min(ends)).max(BREATH)
 }
 
 fn won(leadership: &Leadership, begun: Instant) {
@@ -187,4 +201,24 @@ async fn release(leases: &Api<Lease>, name: &str, identity: &str) -> kube::Resul
         leases.replace(name, &PostParams::default(), &lease).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn who_leads_renews_and_who_does_not_looks_more_often_and_as_the_lease_ends() {
+        assert_eq!(pause(true, ms(50), None), RENEW - ms(50));
+        assert_eq!(pause(false, ms(50), None), LOOK - ms(50));
+        assert_eq!(pause(false, ms(0), Some(ms(500))), LOOK, "it has long to stand yet");
+        assert_eq!(pause(false, ms(0), Some(DURATION - ms(300))), ms(301), "it ends before the next look");
+        assert_eq!(pause(false, ms(0), Some(DURATION - ms(10))), BREATH);
+        assert_eq!(pause(true, ms(3_000), None), BREATH, "a call that took long");
+        assert_eq!(pause(false, ms(0), Some(DURATION + ms(5_000))), LOOK, "it has ended, and somebody else was faster or the API server is away");
+    }
 }
