@@ -131,7 +131,9 @@ fn contradiction(view: &View) -> Option<Decision> {
         return Some(wait);
     }
     let names = std::iter::once(&view.record.primary).chain(&view.record.standby);
-    let (name, epoch) = names.filter_map(|n| Some((n, view.answer(n)?.epoch?))).find(|(_, epoch)| *epoch > view.record.epoch)?;
+    let seen: Vec<_> = names.filter_map(|n| Some((n, view.answer(n)?.epoch?))).filter(|(_, epoch)| *epoch > view.record.epoch).collect();
+    // A person puts the newest into the record.
+    let (name, epoch) = seen.into_iter().rev().max_by_key(|(_, epoch)| *epoch)?;
     let message = format!("{name} has seen epoch {epoch}, the record says {}: was etcd restored from an old backup?", view.record.epoch);
     Some(Decision::wait(Reason::Contradiction, message))
 }
