@@ -50,6 +50,11 @@ pub async fn open_primary(session: &mut Session, how: OpenAs, deadline: Duration
 /// Stops new writes while the standby still acknowledges. A commit that waits holds this up: after `budget` (counted in
 /// whole seconds by MySQL, at least one) it is given up with `TimedOut`, and the member is as writable as before.
 pub async fn close_writes(session: &mut Session, budget: Duration) -> Result<(), Error> {
+    close(session, "0 0", budget).await
+}
+
+/// `before`: super_read_only and read_only, as they are if it is given up.
+async fn close(session: &mut Session, before: &str, budget: Duration) -> Result<(), Error> {
     let seconds = budget.as_millis().div_ceil(1000).max(1);
     let deadline = Duration::from_millis(seconds as u64 * 1000 + 2000);
     session.exec(&format!("SET SESSION lock_wait_timeout={seconds}"), deadline).await?;
@@ -60,7 +65,7 @@ pub async fn close_writes(session: &mut Session, budget: Duration) -> Result<(),
     match closed {
         Ok(()) => verify_read_only(session, "closing writes", "1 1", deadline).await,
         Err(error) if error.code() == Some(1205) => {
-            verify_read_only(session, "giving up closing writes", "0 0", deadline).await?;
+            verify_read_only(session, "giving up closing writes", before, deadline).await?;
             Err(timed_out(session, "closing writes", budget, "a commit waits, or a lock is held; open as before".to_owned()))
         }
         Err(error) => Err(error),
@@ -90,7 +95,9 @@ pub async fn become_standby(session: &mut Session, deadline: Duration) -> Result
 /// Makes the member the primary of a pair that follows another: read-only, without events, readable; its source side and
 /// its channel stay as they are. Given up after `budget` if a commit holds it up.
 pub async fn become_follower(session: &mut Session, budget: Duration, deadline: Duration) -> Result<(), Error> {
-    close_writes(session, budget).await?;
+    // Where only `super_read_only` was lifted, for the operator's own statements, `read_only` stays as it is.
+    let before = session.scalar("SELECT concat_ws(' ', @@super_read_only, @@read_only)", deadline).await?.unwrap_or_default();
+    close(session, &before, budget).await?;
     session.exec("SET GLOBAL event_scheduler=OFF", deadline).await?;
     session.exec("SET GLOBAL offline_mode=OFF", deadline).await?;
     verify(session, "becoming a follower", "1 1 _ _ OFF 0", deadline).await

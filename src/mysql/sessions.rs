@@ -40,9 +40,19 @@ pub async fn commits_waiting(session: &mut Session, deadline: Duration) -> Resul
 /// Those of them that have waited for a second at least.
 pub async fn commits_stuck(session: &mut Session, deadline: Duration) -> Result<u32, Error> {
     let list = processlist(session, deadline).await?;
-    let long = |row: &Row| column(row, "Time").parse::<u64>().is_ok_and(|seconds| seconds >= 1);
-    let waits = |row: &&Row| column(row, "State").starts_with(ACK_WAIT) && column(row, "User") != "system user" && long(row);
+    let waits = |row: &&Row| stuck(row) && column(row, "User") != "system user";
     Ok(list.iter().filter(waits).count() as u32)
+}
+
+/// The same, the applier's own among them.
+pub async fn any_stuck(session: &mut Session, deadline: Duration) -> Result<u32, Error> {
+    let list = processlist(session, deadline).await?;
+    Ok(list.iter().filter(|row| stuck(row)).count() as u32)
+}
+
+fn stuck(row: &Row) -> bool {
+    let long = column(row, "Time").parse::<u64>().is_ok_and(|seconds| seconds >= 1);
+    column(row, "State").starts_with(ACK_WAIT) && long
 }
 
 /// The lock that session `id` waits for (FLUSH TABLES WITH READ LOCK, LOCK INSTANCE FOR BACKUP, a table's), in MySQL's

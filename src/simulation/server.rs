@@ -61,6 +61,8 @@ pub struct Server {
     pub applied: Set,
     /// `super_read_only`
     pub read_only: bool,
+    /// It was lifted for unlogged statements, and couldn't be put back; `read_only` binds clients all the same.
+    pub lifted: bool,
     /// `offline_mode`
     pub offline: bool,
     /// `rpl_semi_sync_source_enabled`
@@ -106,6 +108,7 @@ impl Server {
             pending: Set::EMPTY,
             applied: Set::EMPTY,
             read_only: true,
+            lifted: false,
             offline: true,
             acks: false,
             wait_count: 1,

@@ -96,10 +96,10 @@ impl Server {
                 self.acks = true;
             }
             Verb::RelaxAcks => return Ok(self.release()),
-            Verb::Open => (self.read_only, self.offline) = (false, false),
-            Verb::CloseWrites | Verb::ReadOnly if !self.pending.is_empty() && !self.read_only => return Err("a commit waits; open as before"),
-            Verb::CloseWrites => self.read_only = true,
-            Verb::ReadOnly => (self.read_only, self.offline) = (true, false),
+            Verb::Open => (self.read_only, self.lifted, self.offline) = (false, false, false),
+            Verb::CloseWrites | Verb::ReadOnly if !self.pending.is_empty() && (!self.read_only || self.lifted) => return Err("a commit waits; open as before"),
+            Verb::CloseWrites => (self.read_only, self.lifted) = (true, false),
+            Verb::ReadOnly => (self.read_only, self.lifted, self.offline) = (true, false, false),
             Verb::SourceOff if self.acks && !self.pending.without(self.applied).is_empty() => return Err("a commit waits"),
             Verb::SourceOff => return Ok(self.release()),
             Verb::ChangeSource(source) => return self.change_source(source),
@@ -146,9 +146,18 @@ impl Server {
     fn of_a_split(&mut self, verb: Verb) -> Result<(), Refused> {
         let process = self.process;
         match verb {
-            Verb::Follower if !self.pending.is_empty() && !self.read_only => return Err("a commit waits; open as before"),
-            Verb::Follower => (self.read_only, self.offline) = (true, false),
+            Verb::Follower if !self.pending.is_empty() && (!self.read_only || self.lifted) => return Err("a commit waits; open as before"),
+            Verb::Follower => (self.read_only, self.lifted, self.offline) = (true, false, false),
             Verb::ReopenWrites => self.read_only = false,
+            // `super_read_only` is lifted for these, and putting it back waits for every commit.
+            Verb::Own(_) | Verb::Unsharded(_) | Verb::Ddl(_) | Verb::RemoveGuard if self.read_only && !self.pending.is_empty() => {
+                self.lifted = true;
+                return Err("a commit waits; super_read_only is lifted");
+            }
+            Verb::Own(_) | Verb::Unsharded(_) | Verb::Ddl(_) | Verb::RemoveGuard if self.lifted => {
+                self.lifted = false;
+                return self.of_a_split(verb);
+            }
             Verb::Own(owned) => self.guard.get_or_insert(Guard::new(owned)).owned = owned,
             Verb::Unsharded(accepted) => self.guarded()?.unsharded = accepted,
             Verb::Ddl(allowed) => {

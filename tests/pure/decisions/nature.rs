@@ -184,8 +184,12 @@ impl World {
         let (epoch, primary) = (record.epoch, record.primary == name);
         let body = self.body(name);
         body.facts.source.clients = clients + body.strangers;
-        if !body.pending.is_empty() {
+        let was_held = body.held;
+        body.held &= body.facts.source.enabled && clients == 0;
+        if !body.pending.is_empty() || body.held {
             body.facts.source.waiting = body.facts.source.waiting.max(1);
+        } else if was_held {
+            body.facts.source.waiting = 0;
         }
         body.facts.lag_seconds = (body.facts.channel.is_some() && body.facts.epoch.is_some()).then_some((body.lag_ms + body.behind_ms) as i64 / 1000);
         let beats = primary && !body.facts.super_read_only && body.facts.epoch.is_some();

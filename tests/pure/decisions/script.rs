@@ -161,6 +161,11 @@ impl World {
                 }
             }
             ("hangs", _) => self.body(name).hung = true,
+            // A guard was placed on it, and `super_read_only` can't be put back.
+            ("held", "open") => {
+                let body = self.body(name);
+                (body.held, body.lifted, body.facts.super_read_only) = (true, true, false);
+            },
             ("unseen", _) => self.body(name).unseen = true,
             ("unasked", _) => self.body(name).unasked = true,
             ("cut", "off") => (self.body(name).unseen, self.body(name).unlinked) = (true, true),

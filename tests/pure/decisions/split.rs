@@ -194,7 +194,7 @@ impl World {
             let opened = [Some(&self.record.primary), self.record.standby.as_ref()].into_iter().flatten().find(|n| {
                 // One that was deposed and can't be reached may be open: nobody acknowledges what it writes.
                 let deposed = self.record.deposed.as_ref().is_some_and(|d| d.member == **n);
-                !deposed && self.bodies.get(*n).is_some_and(|b| b.alive && !b.facts.super_read_only)
+                !deposed && self.bodies.get(*n).is_some_and(|b| b.alive && !b.facts.super_read_only && !b.lifted)
             });
             if let Some(name) = opened.filter(|_| self.record.follows.is_some()) {
                 broken = Some(format!("{name} is writable and its pair follows"));

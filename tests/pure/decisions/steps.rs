@@ -121,8 +121,11 @@ impl World {
             }
             Step::CloseFollower { member } => {
                 self.at(member)?;
-                let facts = &mut self.body(member).facts;
-                (facts.super_read_only, facts.offline_mode, facts.events_on) = (true, false, false);
+                let body = self.body(member);
+                if body.held {
+                    return Err(Stopped::Surprise(format!("{member}: a commit waits; open as before")));
+                }
+                (body.lifted, body.facts.super_read_only, body.facts.offline_mode, body.facts.events_on) = (false, true, false, false);
             }
             Step::Detach { member, drain } => self.detach(member, *drain)?,
             Step::DropRelayLog { member, left } => {

@@ -19,6 +19,10 @@ pub struct Body {
     pub alive: bool,
     /// It lives and does nothing.
     pub hung: bool,
+    /// What its applier committed waits for an acknowledgement.
+    pub held: bool,
+    /// Its `super_read_only` is lifted; `read_only` isn't.
+    pub lifted: bool,
     /// The operator can't reach it.
     pub unseen: bool,
     /// The operator has just begun to look, and has no answer yet.

@@ -67,19 +67,29 @@ pub(super) fn decide(view: &View) -> Decision {
         return Decision::wait(Reason::AwaitingParent, format!("{pair} isn't known here"));
     }
     let role = role(view).or_else(|| vip(view));
-    if role.as_ref().is_some_and(|d| !d.steps.is_empty()) {
-        return role.unwrap_or_else(|| rest(view));
+    let role_acts = role.as_ref().is_some_and(|d| !d.steps.is_empty());
+    if let Some(role) = role.clone().filter(|_| role_acts && !held_open(view)) {
+        return role;
     }
     let rebuilding = view.record.rebuild.as_ref().is_some_and(|r| r.member == view.record.primary);
     let standby = if rebuilding { None } else { standby::decide(view) };
     if let Some(standby) = standby.clone().filter(|d| !d.steps.is_empty()) {
         return standby;
     }
+    if let Some(role) = role.clone().filter(|_| role_acts) {
+        return role;
+    }
     let wait = role.or(standby);
     match request::while_following(view).or_else(|| guards(view)).or_else(|| retiring(view)).or_else(|| upkeep::of_the_spec(view)).or_else(|| upkeep::settings(view)) {
         Some(small) => beneath(small, wait),
         None => wait.unwrap_or_else(|| rest(view)),
     }
+}
+
+/// X was opened for its guard (`read_only` stays, and binds clients), and closing it hangs behind what its applier committed: that
+/// waits for Y, so Y comes first.
+fn held_open(view: &View) -> bool {
+    view.primary_answer().is_some_and(|x| !x.super_read_only && x.source.waiting > 0)
 }
 
 /// While it follows, its epoch has no authority yet: what its members have seen counts (a child of an earlier plan).
