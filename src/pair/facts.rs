@@ -284,7 +284,7 @@ pub struct Lower {
     pub members: BTreeMap<String, Member>,
     /// Its members' StatefulSets say what ours say: it knows what it is to become.
     pub told: bool,
-    /// Nobody looks after it (a person paused it, it is being deleted), or it isn't made yet by the plan that adds it.
+    /// Nobody looks after it: a person paused it, or it is being deleted.
     pub excused: bool,
 }
 

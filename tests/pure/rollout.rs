@@ -107,5 +107,6 @@ fn a_pair_that_fails_holds_the_others_and_one_that_is_set_aside_does_not() {
     assert!(second_waits(broken), "its new standby doesn't start");
     assert!(second_waits(|p| { renew(p); p.world.tell("m0: dies"); }), "not in Sync after its own renewal");
     assert!(!second_waits(|p| { broken(p); p.excused = true; }), "a person set it aside");
+    assert!(!second_waits(|p| p.world.record.epoch = 0), "it was never provisioned");
     assert!(!second_waits(|p| p.world.record.follows = Some(Follows { pair: "shop-9".into(), given_back: None })), "it has no keys of its own");
 }

@@ -1,5 +1,6 @@
 //! Whose turn it is in a rollout: read from the watches and the other pairs' probers, without asking anybody.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use kube::ResourceExt;
 
 use super::Runner;
 use crate::api::names;
-use crate::api::pair::{ShardPair, SplitRole};
+use crate::api::pair::ShardPair;
 use crate::controller::stores::Stores;
 use crate::pair::decide::{View, holds};
 use crate::pair::facts::{Lower, Observation};
@@ -37,18 +38,17 @@ impl Runner {
 
     fn lower(&self, pair: &ShardPair, wanted: Option<&String>) -> Lower {
         let record = pair.status.as_ref().map(|s| s.record.clone()).unwrap_or_default();
-        let being_made = !record.provisioned() && pair.spec.split.as_ref().is_some_and(|s| s.role == SplitRole::Child);
         let paused = pair.annotations().get(names::PAUSED).is_some_and(|v| v == "true");
-        let roles: Vec<String> = [Some(record.primary.clone()), record.standby.clone()].into_iter().flatten().filter(|n| !n.is_empty()).collect();
+        let roles: Vec<String> = [record.primary.clone()].into_iter().chain(record.standby.clone()).collect();
         Lower {
-            excused: paused || pair.metadata.deletion_timestamp.is_some() || being_made,
+            excused: paused || pair.metadata.deletion_timestamp.is_some(),
             told: roles.iter().all(|name| self.set(name).is_some_and(|set| seen_by_its_controller(&set) && set.annotations().get(names::WANTED_HASH) == wanted)),
             members: roles.into_iter().map(|name| (name.clone(), self.elsewhere(&name))).collect(),
             record,
         }
     }
 
-    fn set(&self, member: &str) -> Option<std::sync::Arc<StatefulSet>> {
+    fn set(&self, member: &str) -> Option<Arc<StatefulSet>> {
         Stores::get(&self.ctx.stores.sets, &self.namespace, member)
     }
 }

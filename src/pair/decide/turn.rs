@@ -14,8 +14,8 @@ use crate::pair::step::{Note, Reason};
 /// outdated always has its turn.
 pub fn holds(lower: &Lower) -> bool {
     let Lower { record, members, .. } = lower;
-    // Without keys of its own, or in nobody's care: the others would wait for as long as a person likes.
-    if lower.excused || record.follows.is_some() {
+    // In nobody's care, not made yet, or without keys of its own: the others would wait for as long as a person likes.
+    if lower.excused || !record.provisioned() || record.follows.is_some() {
         return false;
     }
     let seen = Observation { members: members.clone(), ..Observation::default() };
