@@ -10,8 +10,8 @@ use crate::pair::record::Mode;
 use crate::pair::settings::Settings;
 use crate::pair::step::{Note, Reason};
 
-/// Must outdated pairs of higher shards wait for this one? It asks nobody but pairs of lower shards itself: the lowest that is
-/// outdated always has its turn.
+/// Must outdated pairs of higher shards wait for this one? Nobody waits for a higher one: the lowest of those that are waited for
+/// waits for nobody.
 pub fn holds(lower: &Lower) -> bool {
     let Lower { record, members, .. } = lower;
     // In nobody's care, not made yet, or without keys of its own: the others would wait for as long as a person likes.
