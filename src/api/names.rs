@@ -42,6 +42,8 @@ pub const PAUSED: &str = "shardpair.io/paused";
 
 /// On a member's ConfigMap and StatefulSet: hash of my.cnf, so that a change shows without rolling pods.
 pub const CONFIG_HASH: &str = "shardpair.io/config-hash";
+/// On a member's StatefulSet: hash of pod template and my.cnf as the spec wants them of any member; the same on two means that both were told.
+pub const WANTED_HASH: &str = "shardpair.io/wanted";
 /// On every applied object: hash of what was applied, so that an unchanged object is not written again.
 pub const APPLIED_HASH: &str = "shardpair.io/applied";
 /// On volumes, which outlive their cluster: uid of the ShardCluster that they belong to.

@@ -40,12 +40,12 @@ impl Keep for Pod {
 }
 
 impl Keep for StatefulSet {
-    /// Which my.cnf it carries (an annotation), and which revision its pod should run.
+    /// Which my.cnf it carries (an annotation), and which revision its pod should run, as of which generation.
     fn keep(&mut self) {
         unmanaged(self);
         self.metadata.owner_references = None;
         self.spec = None;
-        self.status = self.status.take().map(|s| StatefulSetStatus { update_revision: s.update_revision, ..StatefulSetStatus::default() });
+        self.status = self.status.take().map(|s| StatefulSetStatus { update_revision: s.update_revision, observed_generation: s.observed_generation, ..StatefulSetStatus::default() });
     }
 }
 

@@ -254,6 +254,8 @@ pub struct Observation {
     pub unprovisioned: bool,
     /// The next free member name of the cluster, for a replacement.
     pub next_member: String,
+    /// A rollout goes pair by pair: the one of a lower shard whose turn it is. Looked for only while a member here is outdated.
+    pub turn_of: Option<String>,
     /// The pair of the other side of a split; None: no split, or not seen yet.
     pub other: Option<Other>,
 }
@@ -271,6 +273,19 @@ pub struct Other {
     /// How old the newest seen position of this pair's primary is that the other primary has reached in applying, milliseconds at
     /// its last answer. None: it has reached none that was seen lately, or this pair has nothing to cede.
     pub behind_ms: Option<u64>,
+}
+
+/// A pair of a lower shard, as one that is outdated sees it: must it wait for that one (`decide::holds`)?
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lower {
+    /// Its record, from the watch.
+    pub record: Record,
+    /// The members of its record.
+    pub members: BTreeMap<String, Member>,
+    /// Its members' StatefulSets say what ours say: it knows what it is to become.
+    pub told: bool,
+    /// Nobody looks after it: a person paused it, or it is being deleted.
+    pub excused: bool,
 }
 
 impl Member {

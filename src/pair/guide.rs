@@ -93,6 +93,7 @@ pub fn guide(reason: Reason) -> (Class, &'static str) {
         Reason::ProvingSync => (Work, "Nothing."),
         Reason::BadSetting => (Alarm, "Take the entry out of spec.mysql.config: with it MySQL would not start again."),
         Reason::Updating => (Work, "Nothing."),
+        Reason::AwaitingTurn => (Wait, "Nothing at first; if it lasts, look at the pair that is named: its update doesn't succeed, or it has no second copy. While it is paused the others don't wait for it."),
         Reason::Drain => (Wait, "Nothing; if it lasts, the message says what is in the way."),
         Reason::Requested => (Work, "Nothing."),
         Reason::RequestRefused => (Refusal, "The message says why; ask again when that is over."),

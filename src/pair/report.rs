@@ -197,6 +197,8 @@ pub fn members(record: &Record, seen: &Observation) -> Vec<Member> {
         let mut member = known.clone();
         if let Some(now) = seen.members.get(&member.name) {
             member.node = now.pod.as_ref().and_then(|p| p.node.clone()).or(member.node);
+            // They were applied to a process that has been restarted since.
+            member.settings = member.settings.filter(|s| now.answer().is_none_or(|f| f.process == s.process));
             (member.lag_seconds, member.behind_transactions) = match record.primary == member.name {
                 true => (None, None),
                 false => {

@@ -222,6 +222,8 @@ reasons! {
     BadSetting,
     /// A planned restart of the standby (new image or settings).
     Updating,
+    /// A new image or settings go pair by pair: the restart waits for the pair of a lower shard that is named.
+    AwaitingTurn,
     /// The primary's node is being drained.
     Drain,
     /// A person asked for it.

@@ -1,5 +1,6 @@
 //! The spec of a running cluster changes: at run time where MySQL can, else standby first, then a switchover.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -64,9 +65,9 @@ async fn a_setting_that_needs_a_restart_goes_standby_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_image_goes_standby_first_then_a_switchover() {
+async fn another_image_goes_pair_by_pair_standby_first_then_a_switchover() {
     with_temp_ns("image", async |client, ns| {
-        let shop = Shop::one_shard(&client, &ns).await;
+        let shop = Shop::with(&client, &ns, 2, json!({})).await;
         // The same server under another name.
         for node in 1..=3 {
             let node = Node(format!("n{node}"));
@@ -77,21 +78,30 @@ async fn another_image_goes_standby_first_then_a_switchover() {
         let before = shop.record().await;
         let writer = shop.busy_writer().await;
         shop.change(json!({"mysql": {"image": "mysql:9.7.99"}})).await.expect("accepted");
-        eventually("both run the new image", READY, async || {
-            for member in &shop.pair().await.spec.members {
-                let found = shop.pods().get(&pod(member)).await.map_err(|e| e.to_string())?;
-                let image = found.spec.and_then(|s| s.containers[0].image.clone());
-                if image.as_deref() != Some("mysql:9.7.99") {
-                    return Err(format!("{member}: {image:?}"));
-                }
-            }
-            Ok(())
-        })
-        .await;
+        let first = run_the_new_image(&shop, "shop-0").await;
+        let second = run_the_new_image(&shop, "shop-1").await;
+        assert!(first.iter().max() <= second.iter().min(), "the second pair waits for the first: made at {first:?} and {second:?}");
         rolled_over(&shop, &before.primary).await;
         shop.check(&writer.stop().await).await;
     })
     .await;
+}
+
+/// When all pods of the pair do: when each was made.
+async fn run_the_new_image(shop: &Shop, pair: &str) -> Vec<Timestamp> {
+    eventually(&format!("{pair} runs the new image"), READY, async || {
+        let mut made = Vec::new();
+        for member in shop.pairs().get(pair).await.map_err(|e| e.to_string())?.spec.members {
+            let found = shop.pods().get(&pod(&member)).await.map_err(|e| e.to_string())?;
+            made.extend(found.metadata.creation_timestamp.map(|t| t.0));
+            let image = found.spec.and_then(|s| s.containers[0].image.clone());
+            if image.as_deref() != Some("mysql:9.7.99") {
+                return Err(format!("{member}: {image:?}"));
+            }
+        }
+        Ok(made)
+    })
+    .await
 }
 
 /// Both were restarted, by one planned move at least and no failover.

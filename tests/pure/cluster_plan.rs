@@ -396,7 +396,7 @@ fn ready_means_that_every_pair_is_and_every_member_is_up_to_date() {
     assert_eq!(said(&cluster, &seen).0, "False Provisioning");
     let good = |type_: &str| json!({"type": type_, "status": "True", "reason": "Sync", "message": "", "lastTransitionTime": "2026-11-22T10:00:00Z"});
     for pair in ["shop-0", "shop-1"] {
-        let status = json!({"epoch": 1, "primary": "shop-m0", "mode": "Sync", "conditions": [good("Ready"), good("Available"), good("Redundant")]});
+        let status = json!({"epoch": 1, "primary": "shop-m0", "mode": "Sync", "members": [], "conditions": [good("Ready"), good("Available"), good("Redundant")]});
         seen.objects.get_mut(&(Kind::Pair, pair.to_owned())).expect(pair).value["status"] = status;
     }
     let (ready, status) = said(&cluster, &seen);
@@ -408,6 +408,36 @@ fn ready_means_that_every_pair_is_and_every_member_is_up_to_date() {
     let outdated = json!({"observedGeneration": 1, "currentRevision": "a", "updateRevision": "b"});
     set(&mut seen, Kind::StatefulSet, "shop-m1", "/status", outdated);
     assert_eq!(said(&cluster, &seen).0, "False Updating");
+    set(&mut seen, Kind::StatefulSet, "shop-m1", "/status", json!({"observedGeneration": 1, "currentRevision": "b", "updateRevision": "b"}));
+    assert_eq!(said(&cluster, &seen).0, "True AllPairs");
+    let settings = |restart: Value| json!([{"name": "shop-m3", "volume": "", "serverUUID": "", "settings": {"process": "p", "hash": "h", "restartFor": restart, "refused": []}}]);
+    set(&mut seen, Kind::Pair, "shop-1", "/status/members", settings(json!(["back_log"])));
+    let (ready, status) = said(&cluster, &seen);
+    let message = &conditions::find(&status.conditions, conditions::READY).expect("there").message;
+    assert!(ready == "False Updating" && message.ends_with(": shop-m3"), "{ready}: {message}");
+    set(&mut seen, Kind::Pair, "shop-1", "/status/members", settings(json!([])));
+    assert_eq!(said(&cluster, &seen).0, "True AllPairs");
+}
+
+#[test]
+fn all_members_are_told_alike_what_they_are_to_become() {
+    let told = |cluster: &ShardCluster| {
+        let plan = make(cluster, &empty());
+        let sets = plan.actions.iter().filter_map(|a| match a {
+            Action::Apply(Kind::StatefulSet, set, _) => set["metadata"]["annotations"][names::WANTED_HASH].as_str().map(str::to_owned),
+            _ => None,
+        });
+        let all: Vec<String> = sets.collect();
+        assert!(all.len() == 4 && all.iter().all(|hash| *hash == all[0]), "{all:?}");
+        all[0].clone()
+    };
+    let cluster = shop();
+    let (mut image, mut config, mut other) = (cluster.clone(), cluster.clone(), cluster.clone());
+    image.spec.mysql.image = "mysql:9.7.99".to_owned();
+    config.spec.mysql.config.insert("back_log".to_owned(), "77".into());
+    other.spec.databases.push("more".to_owned());
+    assert_eq!(told(&cluster), told(&other), "no member is restarted for it");
+    assert!(told(&cluster) != told(&image) && told(&cluster) != told(&config));
 }
 
 #[test]

@@ -87,7 +87,8 @@ pub fn arbitrary_seen(dice: &mut Dice, world: &mut World) {
             member.volume = Some("v-other".into());
         }
         let pod = member.pod.as_mut().expect("a pod");
-        (pod.terminating, pod.outdated, pod.node_cordoned, pod.node_ready) = (dice.once(10), dice.once(10), dice.once(10), !dice.once(5));
+        (pod.terminating, pod.outdated, pod.node_cordoned, pod.node_ready) = (dice.once(10), dice.once(5), dice.once(10), !dice.once(5));
+        pod.waiting = dice.of(&["", "", "", "ImagePullBackOff"]).into();
         if dice.once(10) {
             member.pod = None;
         }
@@ -98,6 +99,7 @@ pub fn arbitrary_seen(dice: &mut Dice, world: &mut World) {
     (requests.rebuild, requests.discard_tail) = (who(dice), who(dice));
     world.seen.vip.points_to = dice.of(&[Some("10.0.0.1".to_owned()), Some("10.0.1.1".to_owned()), None]);
     world.seen.unprovisioned = dice.once(8);
+    world.seen.turn_of = dice.once(2).then(|| "shop-0".to_owned());
 }
 
 fn arbitrary_record(dice: &mut Dice, world: &mut World) {
@@ -165,7 +167,7 @@ fn no_record_and_no_observation_make_a_decision_break_a_law() {
 pub fn happens(dice: &mut Dice, world: &mut World) -> String {
     let members: Vec<String> = world.bodies.keys().cloned().collect();
     let name = dice.of(&members);
-    let line = match dice.roll(26) {
+    let line = match dice.roll(27) {
         0 => format!("{name}: dies"),
         1 => format!("{name}: is killed"),
         2 | 3 => format!("{name}: returns"),
@@ -186,6 +188,7 @@ pub fn happens(dice: &mut Dice, world: &mut World) -> String {
         22 => "new-operator".into(),
         23 => format!("{name}: {}", dice.of(&["uninvertible", "differs"])),
         24 => format!("{name}: unlinked"),
+        25 => dice.of(&["turn of shop-0", "turn ours"]).into(),
         _ => format!("switchover-fails-at {}", dice.roll(9)),
     };
     // A channel there must be, to be stopped.
@@ -200,6 +203,7 @@ pub fn happens(dice: &mut Dice, world: &mut World) -> String {
 /// Everything is well again: does the pair come back by itself?
 fn heal(world: &mut World) {
     world.switchover_fails_at = None;
+    world.seen.turn_of = None;
     world.seen.requests = Default::default();
     for name in world.bodies.keys().cloned().collect::<Vec<_>>() {
         for line in ["heals", "applier-repaired", "returns"] {

@@ -5,6 +5,7 @@ mod expansion;
 mod gtid;
 mod model;
 mod invariants;
+mod rollout;
 mod simulation;
 mod splits;
 mod validation;

@@ -35,7 +35,7 @@ fn value(object: impl Serialize) -> Value {
 
 #[test]
 fn a_member_is_a_statefulset_of_one() {
-    golden("statefulset", statefulset::build(&shop(), "shop-m1", 0, MY_CNF));
+    golden("statefulset", statefulset::build(&shop(), "shop-m1", 0, MY_CNF, "w"));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_map_of_ranges_gives_each_shard_its_bounds() {
 
 #[test]
 fn a_pod_keeps_to_the_restricted_standard() {
-    let pod = value(statefulset::build(&shop(), "shop-m0", 0, MY_CNF))["spec"]["template"]["spec"].clone();
+    let pod = value(statefulset::build(&shop(), "shop-m0", 0, MY_CNF, "w"))["spec"]["template"]["spec"].clone();
     let (of_pod, of_container) = (&pod["securityContext"], &pod["containers"][0]["securityContext"]);
     assert_eq!(of_pod["runAsNonRoot"], true);
     assert_eq!(of_pod["seccompProfile"]["type"], "RuntimeDefault");
@@ -141,7 +141,7 @@ fn a_pod_keeps_to_the_restricted_standard() {
 #[test]
 fn the_users_affinity_is_combined_with_ours() {
     let cluster = Valid::parse(&example("shardcluster-required.yaml")).expect("valid");
-    let set = value(statefulset::build(&cluster, "ledger-m0", 0, MY_CNF));
+    let set = value(statefulset::build(&cluster, "ledger-m0", 0, MY_CNF, "w"));
     let apart = &set["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"];
     assert_eq!(apart["requiredDuringSchedulingIgnoredDuringExecution"].as_array().map(Vec::len), Some(1));
     assert_eq!(apart["preferredDuringSchedulingIgnoredDuringExecution"][0]["weight"], 100);
@@ -149,7 +149,7 @@ fn the_users_affinity_is_combined_with_ours() {
 
 #[test]
 fn neither_my_cnf_nor_the_role_nor_a_known_volume_changes_the_pod_template() {
-    let template = |my_cnf: &str| value(statefulset::build(&shop(), "shop-m0", 0, my_cnf))["spec"]["template"].clone();
+    let template = |my_cnf: &str| value(statefulset::build(&shop(), "shop-m0", 0, my_cnf, "w"))["spec"]["template"].clone();
     assert_eq!(template("a"), template("b"));
     let text = template("a").to_string();
     assert!(!text.contains(names::LABEL_ROLE) && !text.contains(names::CONFIG_HASH));
@@ -159,7 +159,7 @@ fn neither_my_cnf_nor_the_role_nor_a_known_volume_changes_the_pod_template() {
 fn everything_but_volumes_is_controlled_by_the_cluster() {
     let cluster = shop();
     let owned = [
-        value(statefulset::build(&cluster, "shop-m0", 0, MY_CNF)),
+        value(statefulset::build(&cluster, "shop-m0", 0, MY_CNF, "w")),
         value(config::build(&cluster, "shop-m0", MY_CNF, false)),
         value(service::member(&cluster, "shop-m0")),
         value(service::vip(&cluster, 0)),

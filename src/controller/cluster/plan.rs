@@ -186,9 +186,10 @@ pub fn plan(cluster: &Valid, seen: &Seen) -> Plan {
     let members = members(cluster, seen);
     secrets(cluster, seen, &mut plan);
     pairs(cluster, seen, &mut plan);
+    let wanted = statefulset::wanted(cluster, &my_cnf(cluster, 0));
     for member in &members {
         volume(cluster, seen, member, &mut plan);
-        one_member(cluster, seen, member, &mut plan);
+        one_member(cluster, seen, member, &wanted, &mut plan);
     }
     for shard in shards(cluster, seen) {
         apply(seen, Kind::Service, service::vip(cluster, shard), &mut plan);
@@ -293,13 +294,13 @@ fn volume(cluster: &Valid, seen: &Seen, member: &Member, plan: &mut Plan) {
     }
 }
 
-fn one_member(cluster: &Valid, seen: &Seen, member: &Member, plan: &mut Plan) {
+fn one_member(cluster: &Valid, seen: &Seen, member: &Member, wanted: &str, plan: &mut Plan) {
     let my_cnf = my_cnf(cluster, member.number);
     let made_for = seen.get(Kind::StatefulSet, &member.name).and_then(|set| {
         let labels = &set.value["spec"]["template"]["metadata"]["labels"];
         labels[names::LABEL_SHARD].as_str()?.parse().ok()
     });
-    let set = statefulset::build(cluster, &member.name, made_for.unwrap_or(member.shard), &my_cnf);
+    let set = statefulset::build(cluster, &member.name, made_for.unwrap_or(member.shard), &my_cnf, wanted);
     apply(seen, Kind::ConfigMap, config::build(cluster, &member.name, &my_cnf, !member.known), plan);
     apply(seen, Kind::Service, service::member(cluster, &member.name), plan);
     apply(seen, Kind::StatefulSet, set, plan);

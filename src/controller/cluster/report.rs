@@ -1,5 +1,7 @@
 //! From what was seen and planned to the ShardCluster's status. Pure: the time comes from the caller.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -81,17 +83,17 @@ fn ready(cluster: &ShardCluster, shards: i32, pairs: &[ShardPair], seen: &Seen, 
         let reason = if pairs.len() == shards.max(0) as usize && pairs.iter().all(provisioned) { "PairsNotReady" } else { "Provisioning" };
         return Said { reason: reason.to_owned(), ..all };
     }
-    let behind = outdated(seen);
+    let behind = outdated(seen, pairs);
     match (behind.is_empty(), plan.actions.is_empty()) {
         (true, true) if !answers(cluster, seen) => Said::new(READY, false, "CacheNotReady", format!("Redis doesn't answer yet: kubectl describe pod {}-0", names::redis(&cluster.name_any()))),
         (true, true) => all,
         (true, false) => Said::new(READY, false, "Updating", "objects are being brought up to the spec"),
-        (false, _) => Said::new(READY, false, "Updating", format!("members to be brought up to the spec, standbys first: {}", list(&behind))),
+        (false, _) => Said::new(READY, false, "Updating", format!("members to be brought up to the spec, pair by pair and standbys first: {}", list(&behind))),
     }
 }
 
-/// Members whose pod runs an older template than the spec wants.
-fn outdated(seen: &Seen) -> Vec<String> {
+/// Members whose pod runs an older template than the spec wants, or whose process settings that only a restart changes.
+fn outdated(seen: &Seen, pairs: &[ShardPair]) -> Vec<String> {
     let behind = |live: &serde_json::Value| {
         let status = &live["status"];
         let observed = status["observedGeneration"].as_i64() >= live["metadata"]["generation"].as_i64();
@@ -99,7 +101,10 @@ fn outdated(seen: &Seen) -> Vec<String> {
     };
     let member = |live: &Live| !live.label(names::LABEL_MEMBER).is_empty();
     let sets = seen.objects.iter().filter(|((kind, _), live)| *kind == Kind::StatefulSet && member(live) && behind(&live.value));
-    sets.map(|((_, name), _)| name.clone()).collect()
+    let members = pairs.iter().flat_map(|p| p.status.iter().flat_map(|s| &s.record.members));
+    let restarts = members.filter(|m| m.settings.as_ref().is_some_and(|s| s.refused.is_empty() && !s.restart_for.is_empty()));
+    let all: BTreeSet<String> = sets.map(|((_, name), _)| name.clone()).chain(restarts.map(|m| m.name.clone())).collect();
+    all.into_iter().collect()
 }
 
 /// One condition over all pairs.

@@ -35,6 +35,8 @@ pub(super) struct Memory {
     /// How long the keys that move paused, at the last flip or way back, and which flip that was.
     pub(super) pause: Option<Duration>,
     pub(super) paused_at: Option<i64>,
+    /// The pair whose turn of a rollout we wait for, and when it was found.
+    pub(super) turn_of: Option<(String, Instant)>,
     /// The application's Secret, as read last: its version and account.
     pub(super) app: Option<(String, Credentials)>,
 }

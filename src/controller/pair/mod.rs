@@ -17,6 +17,7 @@ mod rewind;
 pub(in crate::controller) mod split;
 mod switchover;
 mod trail;
+mod turn;
 pub(in crate::controller) mod write;
 
 use std::collections::BTreeMap;

@@ -34,6 +34,7 @@ impl Runner {
             seen.members.insert(name, member);
         }
         self.remember_serving(record, &mut seen);
+        seen.turn_of = self.turn_of(record, &seen);
         let cedes = record.ceded.is_none() && self.settings.split.as_ref().is_some_and(|s| s.role == SplitRole::Parent);
         if let Some(other) = seen.other.as_mut().filter(|_| cedes)
             && let (Some(from), Some(to)) = (seen.members.get(&record.primary), other.members.get(&other.record.primary))
@@ -68,6 +69,15 @@ impl Runner {
         all.sort();
         all.dedup();
         all
+    }
+
+    /// A member of another pair, seen through that pair's prober.
+    pub(super) fn elsewhere(&self, name: &str) -> Member {
+        let mut member = self.objects(name);
+        if let Some(prober) = self.ctx.members.find(&self.namespace, name) {
+            prober.snapshot(&mut member);
+        }
+        member
     }
 
     pub(super) fn objects(&self, name: &str) -> Member {

@@ -93,10 +93,7 @@ impl Runner {
         let record = pair.status.as_ref().map(|s| s.record.clone()).unwrap_or_default();
         let mut other = Other { name: pair.name_any(), record, ..Other::default() };
         for name in members_of(&pair) {
-            let mut member = self.objects(&name);
-            if let Some(prober) = self.ctx.members.find(&self.namespace, &name) {
-                prober.snapshot(&mut member);
-            }
+            let member = self.elsewhere(&name);
             other.members.insert(name, member);
         }
         Some(other)

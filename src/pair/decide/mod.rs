@@ -4,7 +4,7 @@
 //! ([`ordered`]). Where each lives:
 //! `bootstrap` the first roles; `transition` a move under way; `request` what people ask; `failover` is the primary gone,
 //! may its standby take over; `primary` the recorded primary's role and the VIP; `standby` the way back to Sync; `upkeep`
-//! the rest; `split` all that an ExpansionPlan asks. Invariants (numbers in docs/failover.md) are named where they bind.
+//! the rest; `turn` which pair of a rollout waits; `split` all that an ExpansionPlan asks. Invariants (numbers in docs/failover.md) are named where they bind.
 
 mod alone;
 mod bootstrap;
@@ -18,6 +18,7 @@ mod returning;
 mod split;
 mod standby;
 mod transition;
+mod turn;
 mod upkeep;
 
 use jiff::Timestamp;
@@ -27,6 +28,7 @@ pub use failover::promotable;
 pub use split::status as split_status;
 pub use identity::{Identity, identity};
 pub use standby::{of_use, serving};
+pub use turn::holds;
 
 use crate::pair::facts::{Facts, Member, Observation};
 use crate::pair::record::{AppliedSettings, Record};
@@ -179,6 +181,7 @@ fn alarms(view: &View) -> Vec<Note> {
         notes.push(Note::new(Reason::ReplicationAltered, message));
     }
     notes.extend(request::drain_waits(view));
+    notes.extend(turn::waits(view));
     for (name, member) in &view.seen.members {
         if let crate::pair::facts::Contact::Refused(error) = &member.contact {
             notes.push(Note::new(Reason::CredentialsRefused, format!("{name}: {error}; restore the operator Secret")));
@@ -231,6 +234,13 @@ impl<'a> View<'a> {
         let wanted = member.config_hash.as_ref();
         member.pod.as_ref().is_some_and(|p| p.outdated)
             || self.applied_settings(name).is_some_and(|s| Some(&s.hash) == wanted && s.refused.is_empty() && !s.restart_for.is_empty())
+    }
+
+    /// Hash of the my.cnf that a member which answers hasn't taken yet, neither at its start nor at run time.
+    fn untaken_settings(&self, name: &str) -> Option<&'a str> {
+        let (facts, wanted) = (self.answer(name)?, self.seen.members.get(name)?.config_hash.as_deref()?);
+        let applied = self.applied_settings(name).is_some_and(|s| s.hash == wanted);
+        (started_with(facts) != Some(wanted) && !applied).then_some(wanted)
     }
 
     /// A copy of the record, one epoch on.

@@ -1,6 +1,6 @@
 //! What a person asks for, by annotation, and the planned moves that follow from cordoned nodes and new settings. Pure.
 
-use super::{FRESH_MS, Identity, Verdict, View, failover, identity, judge_primary, open, returning, split, standby};
+use super::{FRESH_MS, Identity, Verdict, View, failover, identity, judge_primary, open, returning, split, standby, turn};
 use crate::api::names;
 use crate::pair::facts::{Contact, Facts};
 use crate::pair::record::{Mode, MoveKind};
@@ -198,10 +198,11 @@ fn planned(view: &View) -> Option<Decision> {
     let primary = view.primary()?.pod.as_ref()?;
     let (name, member) = view.standby()?;
     let standby = member.pod.as_ref()?;
-    if primary.terminating || standby.terminating || standby.node_cordoned || view.outdated(name) {
+    let restarts = view.outdated(name) && !turn::stays(view, name, member);
+    if primary.terminating || standby.terminating || standby.node_cordoned || restarts {
         return None;
     }
-    let reason = match (primary.node_cordoned, view.outdated(&view.record.primary)) {
+    let reason = match (primary.node_cordoned, view.outdated(&view.record.primary) && view.seen.turn_of.is_none()) {
         (true, _) => Reason::Drain,
         (false, true) => Reason::Updating,
         (false, false) => return None,

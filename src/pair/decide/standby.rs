@@ -5,7 +5,7 @@
 
 use super::failover::{boot_of, booted_since};
 use super::alone::{deaf, keeps_closed, leaving, lost, relax_if_alone, stalled};
-use super::{HUNG_MS, View, known, open, returning, split};
+use super::{HUNG_MS, View, known, open, returning, split, turn};
 use crate::mysql::gtid::GtidSet;
 use crate::pair::facts::{Contact, Facts, Member, ReceiverState};
 use crate::pair::record::{Mode, Rebuild, RebuildPhase, Record};
@@ -154,7 +154,7 @@ fn no_standby(view: &View) -> Option<Decision> {
 
 /// A planned restart: Solo first, so that no commit waits for a standby that is on its way.
 fn update(view: &View, name: &str, member: &Member) -> Option<Decision> {
-    let pod = member.pod.as_ref().filter(|p| !p.terminating && view.outdated(name))?;
+    let pod = member.pod.as_ref().filter(|p| !p.terminating && view.outdated(name) && !turn::stays(view, name, member))?;
     let primary = view.primary_answer().filter(|p| view.in_role(p))?;
     let kill = Step::KillProcess { member: name.to_owned(), pod_uid: pod.uid.clone() };
     // A newer MySQL doesn't take over the redo log of an older one that was killed.

@@ -1,6 +1,6 @@
 //! Small corrections, at rest and while the standby is away. Pure.
 
-use super::{Verdict, View, judge_primary, open, primary, split, standby, started_with};
+use super::{Verdict, View, judge_primary, open, primary, split, standby};
 use crate::pair::facts::{Channel, ReceiverState};
 use crate::pair::record::Mode;
 use crate::pair::step::{Decision, Reason, Step};
@@ -66,17 +66,10 @@ pub(super) fn rest(view: &View) -> Decision {
 
 /// Changed my.cnf entries: at run time where MySQL can; what needs a restart makes the member outdated.
 pub(super) fn settings(view: &View) -> Option<Decision> {
-    let members = view.record.standby.iter().chain([&view.record.primary]);
-    for name in members {
-        let (Some(facts), Some(member)) = (view.answer(name), view.seen.members.get(name)) else { continue };
-        let Some(wanted) = &member.config_hash else { continue };
-        let applied = view.applied_settings(name).is_some_and(|s| s.hash == *wanted);
-        if started_with(facts) != Some(wanted.as_str()) && !applied {
-            let step = Step::ApplySettings { member: name.clone(), hash: wanted.clone() };
-            return Some(Decision::act(vec![step], Reason::Upkeep, format!("{name} takes its changed settings")));
-        }
-    }
-    None
+    let mut members = view.record.standby.iter().chain([&view.record.primary]);
+    let (name, hash) = members.find_map(|name| Some((name, view.untaken_settings(name)?)))?;
+    let step = Step::ApplySettings { member: name.clone(), hash: hash.to_owned() };
+    Some(Decision::act(vec![step], Reason::Upkeep, format!("{name} takes its changed settings")))
 }
 
 /// The reverse channel: the primary replicates from its standby too, so that a move or a split finds the link standing.

@@ -74,10 +74,21 @@ impl Case<'_> {
                 broken.push(format!("{member} isn't closed again, and not opened next: {then:?}"));
             }
         }
+        if self.seen.turn_of.is_some() && self.volunteers(decision) {
+            broken.push("13: renewed while another pair has its turn".into());
+        }
         if decision.steps.is_empty() && decision.note.reason == Reason::InSync && !self.well() {
             broken.push("InSync is said and not all is well".into());
         }
         broken
+    }
+
+    /// Is a standby that serves restarted, or a primary that is open replaced, for nothing but its new image or settings?
+    fn volunteers(&self, decision: &Decision) -> bool {
+        let view = View { record: self.record, settings: self.settings, seen: self.seen, now: self.now };
+        let serves = view.standby_answer().is_some_and(|s| serving(&view, s)) && decision.note.reason == Reason::Updating && !decision.steps.is_empty();
+        let hands_over = |step: &Step| matches!(step, Step::WriteRecord(new) if new.transition.as_ref().is_some_and(|t| t.reason == Reason::Updating.as_str()));
+        serves || self.record.transition.is_none() && decision.steps.iter().any(hands_over)
     }
 
     fn newer_epoch(&self) -> bool {

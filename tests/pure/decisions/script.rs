@@ -54,6 +54,7 @@ impl World {
                 }
             }
             "request" => self.request(rest),
+            "turn" => self.seen.turn_of = rest.strip_prefix("of ").map(str::to_owned),
             "set" => self.set(rest),
             "new-operator" => self.new_operator(),
             "split" => self.begin_split(if rest == "after" { Standbys::After } else { Standbys::Before }),
