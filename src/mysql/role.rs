@@ -26,6 +26,22 @@ pub struct OpenAs {
     pub stop_channel: bool,
 }
 
+/// Sets which ids AUTO_INCREMENT gives here (increment and offset), and ends the sessions that still have others, but those of
+/// `keep_users`; returns how many. Before the member opens.
+///
+/// A session keeps what was set when its connection was accepted. One that was let in while a server boots and logs in once it
+/// is open would give ids of the other side of a split, and so would one that read on a standby (seen: `tests/faults --splits`).
+/// Nothing is ended where the numbers were right already.
+pub async fn number_ids(session: &mut Session, numbers: (u16, u16), keep_users: &[&str], deadline: Duration) -> Result<usize, Error> {
+    let (increment, offset) = numbers;
+    let seen = session.scalar("SELECT concat_ws(' ', @@global.auto_increment_increment, @@global.auto_increment_offset)", deadline).await?;
+    if seen.as_deref() == Some(&format!("{increment} {offset}")) {
+        return Ok(0);
+    }
+    session.exec(&format!("SET GLOBAL auto_increment_increment={increment}, GLOBAL auto_increment_offset={offset}"), deadline).await?;
+    super::sessions::end_present_sessions(session, keep_users, deadline).await
+}
+
 /// Makes the member a writable primary. Its applier has been drained and its receiver fenced before.
 pub async fn open_primary(session: &mut Session, how: OpenAs, deadline: Duration) -> Result<(), Error> {
     if how.stop_channel {

@@ -74,6 +74,16 @@ pub async fn end_application_sessions(session: &mut Session, keep_users: &[&str]
     end(session, "ending application sessions", ends, deadline).await
 }
 
+/// The same of those that are there now, connections that haven't logged in yet among them; who comes later stays.
+pub async fn end_present_sessions(session: &mut Session, keep_users: &[&str], deadline: Duration) -> Result<usize, Error> {
+    let ends = |row: &&Row| {
+        let user = column(row, "User");
+        !keep_users.contains(&user) && !SERVERS_OWN.contains(&user) && column(row, "Host") != "localhost"
+    };
+    let ids = processlist(session, deadline).await?.iter().filter(ends).map(id_of).collect();
+    end_sessions(session, &ids, deadline).await
+}
+
 /// Ends all other sessions of `user` (the operator's account) but `keep_ids` and this one, and sees them gone; returns
 /// how many.
 pub async fn end_older_sessions(session: &mut Session, user: &str, keep_ids: &[u32], deadline: Duration) -> Result<usize, Error> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shardpair::mysql::heartbeat::{Outcome, beat};
-use shardpair::mysql::{Error, replication, sessions};
+use shardpair::mysql::{Error, replication, role, sessions};
 
 use crate::harness::{SOON, application, eventually, operator, pair, replicator};
 
@@ -67,4 +67,27 @@ async fn a_heartbeat_tells_locks_from_read_only_from_silence() {
     let mut beater = a.session().await;
     a.signal_mysqld("KILL");
     assert!(matches!(beat(&mut beater, 1, 3, SOON).await, Outcome::Gone(_)));
+}
+
+#[tokio::test]
+async fn a_session_from_before_the_numbers_were_set_ends_and_one_that_has_not_logged_in_as_well() {
+    let (_a, b) = pair().await;
+    let mut leader = b.session().await;
+    let (mut reader, replicating) = (b.session_as(&application()).await, b.session_as(&replicator()).await);
+    let endpoint = b.endpoint();
+    // It greets us and waits for our name.
+    let _knocks = tokio::net::TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.expect("a connection");
+    let keep = [operator().user, replicator().user];
+    let keep = [keep[0].as_str(), keep[1].as_str()];
+    eventually("it hasn't logged in", async || {
+        leader.rows("SHOW PROCESSLIST", SOON).await.expect("list").iter().any(|row| row.get("User") == Some("unauthenticated user"))
+    })
+    .await;
+    assert_eq!(role::number_ids(&mut leader, (2, 2), &keep, SOON).await.expect("ended"), 2);
+    assert!(reader.exec("DO 1", SOON).await.is_err());
+    let mut later = b.session_as(&application()).await;
+    assert_eq!(later.scalar("SELECT concat(@@auto_increment_increment, @@auto_increment_offset)", SOON).await.expect("numbers").as_deref(), Some("22"));
+    assert_eq!(role::number_ids(&mut leader, (2, 2), &keep, SOON).await.expect("nothing"), 0);
+    later.exec("DO 1", SOON).await.expect("it has the right ones");
+    drop(replicating);
 }

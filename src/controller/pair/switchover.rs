@@ -38,6 +38,7 @@ impl Runner {
         self.point("SwitchOver.open").await;
         let ack = record.mode == Mode::Sync || self.settings.durability == Durability::Required;
         let how = self.open_as(ack, false);
+        self.number_ids(to, how).await?;
         role::open_primary(self.at(to).await?, how, QUICK).await.map_err(&named)?;
         self.point("SwitchOver.vip").await;
         self.point_vip(to).await?;
