@@ -16,7 +16,8 @@ const ACK_WAIT: &str = "Waiting for semi-sync ACK";
 const POLL: Duration = Duration::from_millis(5);
 
 /// Users of sessions that are the server's own, or have no account yet.
-const SERVERS_OWN: [&str; 3] = ["system user", "event_scheduler", "unauthenticated user"];
+const SERVERS_OWN: [&str; 3] = ["system user", "event_scheduler", NOBODY_YET];
+const NOBODY_YET: &str = "unauthenticated user";
 
 async fn processlist(session: &mut Session, deadline: Duration) -> Result<Vec<Row>, Error> {
     session.rows("SHOW PROCESSLIST", deadline).await
@@ -78,7 +79,7 @@ pub async fn end_application_sessions(session: &mut Session, keep_users: &[&str]
 pub async fn end_present_sessions(session: &mut Session, keep_users: &[&str], deadline: Duration) -> Result<usize, Error> {
     let ends = |row: &&Row| {
         let user = column(row, "User");
-        !keep_users.contains(&user) && !SERVERS_OWN.contains(&user) && column(row, "Host") != "localhost"
+        user == NOBODY_YET || !keep_users.contains(&user) && !SERVERS_OWN.contains(&user) && column(row, "Host") != "localhost"
     };
     let ids = processlist(session, deadline).await?.iter().filter(ends).map(id_of).collect();
     end_sessions(session, &ids, deadline).await

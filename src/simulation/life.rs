@@ -46,6 +46,8 @@ pub(super) struct Life<'a> {
     pub(super) excused: bool,
     /// A volume was lost: one a life.
     pub(super) emptied: bool,
+    /// A record was decided on and isn't written yet.
+    pub(super) writing: bool,
     /// What each pair's last pass said.
     pub(super) last: BTreeMap<&'static str, String>,
 }
@@ -72,7 +74,7 @@ impl<'a> Life<'a> {
             world.settings.replace_after_ms = Some(30_000);
         }
         world.tell(format!("seed {seed}: {:?}, ack {:?}", world.settings.durability, world.settings.ack));
-        Life { world, dice, watcher, told: Told::default(), healing: false, excused: false, emptied: false, last: BTreeMap::new() }
+        Life { world, dice, watcher, told: Told::default(), healing: false, excused: false, emptied: false, writing: false, last: BTreeMap::new() }
     }
 
     /// What it came to.
@@ -190,7 +192,9 @@ impl<'a> Life<'a> {
             self.clients_go_on()?;
             if !self.healing && self.dice.once(25) {
                 let pair = self.world.name;
+                self.writing = all[at..].iter().any(|c| matches!(c, Command::Write(_)));
                 self.befalls();
+                self.writing = false;
                 self.world.stage(pair);
                 self.lawful()?;
             }

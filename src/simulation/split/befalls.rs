@@ -75,7 +75,8 @@ impl Life<'_> {
         let pair = self.world.pair_of(member);
         let primary = pair.record.primary == name(member) && pair.record.follows.is_none();
         let promised = || pair.record.transition.is_none() && pair.record.standby.as_ref().is_some_and(|s| self.world.complete(&pair, s));
-        let in_sync = pair.record.mode == Mode::Sync;
+        // Nor while Solo may be on its way to the record: that is a primary lost in Solo.
+        let in_sync = pair.record.mode == Mode::Sync && !self.writing && !self.world.a_record_is_late();
         // Open (docs/verification.md): between the parent's record and the child's, a child that loses this volume needs a person.
         if self.world.called() && pair.record.follows.is_some() {
             return false;
