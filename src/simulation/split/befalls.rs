@@ -76,9 +76,10 @@ impl Life<'_> {
         let primary = pair.record.primary == name(member) && pair.record.follows.is_none();
         let promised = || pair.record.transition.is_none() && pair.record.standby.as_ref().is_some_and(|s| self.world.complete(&pair, s));
         // Nor while Solo may be on its way to the record: that is a primary lost in Solo.
-        let in_sync = pair.record.mode == Mode::Sync && !self.writing && !self.world.a_record_is_late();
-        // Open (docs/verification.md): between the parent's record and the child's, a child that loses this volume needs a person.
-        if self.world.called() && pair.record.follows.is_some() {
+        let in_sync = pair.record.mode == Mode::Sync && !writing;
+        let writing = self.writing || self.world.a_record_is_late();
+        // Open (docs/verification.md): around the parent's record and before the child's, a child that loses this volume needs a person.
+        if pair.record.follows.is_some() && (self.world.called() || writing) {
             return false;
         }
         !self.emptied && (self.world.parked.is_none() || if primary { in_sync && promised() && self.world.settings.ack == Ack::Flushed } else { pair.record.transition.is_none() })
