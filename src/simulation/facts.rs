@@ -63,7 +63,7 @@ pub fn facts(member: u8, server: &Server, around: &Around, log: &Log) -> Facts {
             altered: false,
         },
         replica_enabled: server.acker,
-        lag_seconds: channel.is_some().then_some(around.lag_ms as i64 / 1000),
+        lag_seconds: channel.is_some().then_some(if server.open() { 0 } else { around.lag_ms as i64 / 1000 }),
         channel,
         events_on: server.open(),
         events_disabled: 0,

@@ -141,8 +141,10 @@ fn ready(view: &View) -> Result<(), String> {
     if view.primary().is_some_and(|p| p.facts_age_ms > FRESH_MS) || primary.source.waiting > 0 && facts.lag_seconds > Some(1) {
         return Err("commits wait for the standby".to_owned());
     }
-    if facts.lag_seconds.is_some_and(|s| s > SWITCHOVER_LAG_SECONDS) {
-        return Err(format!("{name} is {} s behind", facts.lag_seconds.unwrap_or(0)));
+    // While no operator was there to write it, the heartbeat grew old on the primary as well.
+    let lag_seconds = facts.lag_seconds.unwrap_or(0) - primary.lag_seconds.unwrap_or(0);
+    if lag_seconds > SWITCHOVER_LAG_SECONDS {
+        return Err(format!("{name} is {lag_seconds} s behind"));
     }
     if !standby::written_here(view, facts, primary).is_empty() {
         return Err(format!("{name} holds transactions that the primary never had"));

@@ -191,8 +191,9 @@ impl World {
         } else if was_held {
             body.facts.source.waiting = 0;
         }
-        body.facts.lag_seconds = (body.facts.channel.is_some() && body.facts.epoch.is_some()).then_some((body.lag_ms + body.behind_ms) as i64 / 1000);
         let beats = primary && !body.facts.super_read_only && body.facts.epoch.is_some();
+        let lag_ms = if beats { body.behind_ms } else { body.lag_ms + body.behind_ms };
+        body.facts.lag_seconds = (body.facts.channel.is_some() && body.facts.epoch.is_some()).then_some(lag_ms as i64 / 1000);
         if beats && body.alive && !body.hung {
             body.facts.epoch = body.facts.epoch.max(Some(epoch));
         }
