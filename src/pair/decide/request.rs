@@ -2,7 +2,7 @@
 
 use super::{FRESH_MS, Identity, Verdict, View, failover, identity, judge_primary, open, returning, split, standby, turn};
 use crate::api::names;
-use crate::pair::facts::{Contact, Facts};
+use crate::pair::facts::{Contact, Facts, Member};
 use crate::pair::record::{Mode, MoveKind};
 use crate::pair::step::{Decision, Note, Reason, Step};
 
@@ -23,12 +23,14 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
         .or_else(|| planned(view))
 }
 
-/// This operator has just begun to look at a member: nobody's request is refused for what it hasn't seen yet. A first question
-/// without an answer is silence soon (`Contact::Silent`).
+/// This operator has just begun to look at a member, or the primary says nothing for a moment (while it stops waiting for
+/// acknowledgements, MySQL answers nobody for up to a second): nobody's request is refused for what isn't seen now. A first
+/// question without an answer is silence soon (`Contact::Silent`).
 fn unseen(view: &View) -> bool {
     let roles = [Some(&view.record.primary), view.record.standby.as_ref()];
     let never = |name: &String| view.seen.members.get(name).is_some_and(|m| m.contact == Contact::Never && m.pod.is_some());
-    roles.into_iter().flatten().any(never)
+    let silent = |m: &Member| matches!(m.contact, Contact::Silent { for_ms } if for_ms < view.settings.detect_after_ms);
+    view.primary().is_some_and(silent) || roles.into_iter().flatten().any(never)
 }
 
 /// A pair that follows another has nothing that a person could move.
