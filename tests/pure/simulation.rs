@@ -26,9 +26,9 @@ const FOUND: [u64; 2] = [2_555, 1_795_419_332_173];
 /// … and new ones each time.
 const FRESH: u64 = 400;
 /// The same of splits.
-const FIXED_SPLITS: u64 = 500;
-const FOUND_SPLITS: [u64; 2] = [200_099, 201_364];
-const FRESH_SPLITS: u64 = 500;
+const FIXED_SPLITS: u64 = 900;
+const FOUND_SPLITS: [u64; 5] = [200_099, 201_364, 1_795_470_721_084, 1_795_475_970_052, 1_795_476_642_023];
+const FRESH_SPLITS: u64 = 100;
 /// Turns of each.
 const TURNS: u32 = 12;
 

@@ -218,6 +218,11 @@ pub(super) fn rebuilding(view: &View, name: &str, member: &Member, rebuild: &Reb
         return Decision::wait(Reason::Rebuilding, format!("{name} is rebuilt ({why}) and doesn't answer now{}", waiting(member)));
     };
     match (rebuild.phase, facts.rebuild_marker) {
+        // It was its pair's primary while that followed: what its applier committed waits here, and no mark is set behind that.
+        (RebuildPhase::Marking, false) if facts.source.enabled && view.record.primary != name => {
+            let step = Step::CloseStandby { member: name.to_owned() };
+            Decision::act(vec![step], Reason::Rebuilding, format!("{name} waits for nobody: its data is replaced ({why})"))
+        }
         (RebuildPhase::Marking, false) => {
             let step = Step::PlaceMarker { member: name.to_owned() };
             Decision::act(vec![step], Reason::Rebuilding, format!("{name} is marked for rebuilding ({why})"))
