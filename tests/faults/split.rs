@@ -51,7 +51,7 @@ pub async fn run(splits: u32, flips: u32, points: bool, mut dice: Dice) {
     let begun = Instant::now();
     let (mut arrows, mut acked) = (0, 0);
     for number in 1..=splits {
-        with_temp_ns_for("split", LIMIT, async |client, ns| {
+        with_temp_ns_for(&format!("split{number}"), LIMIT, async |client, ns| {
             let shop = Shop::one_shard(&client, &ns).await;
             let (struck, rows) = one(&shop, flips, points, &mut dice).await;
             (arrows, acked) = (arrows + struck, acked + rows);
