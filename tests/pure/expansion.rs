@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use shardpair::api::expansion::{Phase, Severity, Standbys};
-use shardpair::expansion::facts::Clients;
+use shardpair::expansion::facts::{Clients, Level};
 use shardpair::expansion::step::{Reason, Step};
 use world::World;
 
@@ -71,6 +71,8 @@ fn command(world: &mut World, line: &str) -> Option<usize> {
             let pair = world.seen.pairs.get_mut(&shard(1)).expect("a pair");
             (pair.alone, pair.unwell) = (false, None);
         }
+        // What was asked last of it was never written.
+        "still-flipped" => world.seen.pairs.get_mut(&shard(1)).and_then(|p| p.asked.as_mut()).expect("asked before").until = Level::Flipped,
         "well" => world.seen.pairs.get_mut(&shard(1)).expect("a pair").unwell = None,
         "says" => world.seen.pairs.get_mut(&shard(1)).expect("a pair").says = Some(words[2..].join(" ")),
         "stuck" => world.seen.pairs.get_mut(&shard(1)).expect("a pair").stuck = true,

@@ -13,7 +13,8 @@ pub(super) fn unflip(v: &View) -> Option<Said> {
     }
     v.plan.parents().rev().find_map(|s| {
         let (parent, asked) = (v.pair(s)?, v.asked(s)?);
-        if asked > Level::Prepared {
+        // The parent is asked first: the child's part of it may have failed.
+        if asked > Level::Prepared || v.asked(v.plan.child(s)) > Some(Level::Prepared) {
             return Some(Said::go(Reason::RollingBack, format!("shard {s} takes its keys back"), vec![Step::Ask { parent: s, until: Level::Prepared }]));
         }
         let child = v.made(s)?;
