@@ -3,6 +3,8 @@
 //! No two ShardClusters of a namespace can derive the same name: pairs end in `-<digits>`, members in `-m<digits>`, the
 //! rest in a word. The pair and the VIP Service share a name on purpose.
 
+use std::collections::BTreeMap;
+
 /// API group.
 pub const GROUP: &str = "shardpair.io";
 /// Field manager of every server-side apply.
@@ -80,6 +82,11 @@ pub const REPLICATION_PASSWORD: &str = "replication-password";
 pub const FIRST: &str = "first";
 /// Key of the map ConfigMap.
 pub const MAP_KEY: &str = "map.json";
+
+/// Do its annotations pause it?
+pub fn paused(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get(PAUSED).is_some_and(|v| v == "true")
+}
 
 /// ShardPair, VIP Service, its EndpointSlice and the pair's PodDisruptionBudget.
 pub fn pair(cluster: &str, shard: u32) -> String {

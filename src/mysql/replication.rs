@@ -289,15 +289,19 @@ fn not_drained(session: &Session, seen: &ChannelState) -> Result<(), Error> {
 
 /// Refuses what would release waiting commits as if they had been acknowledged, or dead-lock behind them.
 pub(super) async fn refuse_waiting(session: &mut Session, doing: &str, deadline: Duration) -> Result<(), Error> {
-    match commits_waiting(session, deadline).await? {
-        0 => Ok(()),
-        waiting => Err(Error::CommitsWait { member: session.member().to_owned(), doing: doing.to_owned(), waiting }),
-    }
+    let waiting = commits_waiting(session, deadline).await?;
+    none_waits(session, doing, waiting)
 }
 
 /// Refuses what would hang behind a commit whose acknowledgement doesn't come; those that wait a moment are no hindrance.
 async fn refuse_stuck(session: &mut Session, doing: &str, deadline: Duration) -> Result<(), Error> {
-    match super::sessions::commits_stuck(session, deadline).await? {
+    let waiting = super::sessions::commits_stuck(session, deadline).await?;
+    none_waits(session, doing, waiting)
+}
+
+/// Refused if commits wait.
+pub(super) fn none_waits(session: &Session, doing: &str, waiting: u32) -> Result<(), Error> {
+    match waiting {
         0 => Ok(()),
         waiting => Err(Error::CommitsWait { member: session.member().to_owned(), doing: doing.to_owned(), waiting }),
     }

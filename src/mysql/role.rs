@@ -112,7 +112,7 @@ pub async fn become_standby(session: &mut Session, deadline: Duration) -> Result
 /// its channel stay as they are. Given up after `budget` if a commit holds it up.
 pub async fn become_follower(session: &mut Session, budget: Duration, deadline: Duration) -> Result<(), Error> {
     // Where only `super_read_only` was lifted, for the operator's own statements, `read_only` stays as it is.
-    let before = session.scalar("SELECT concat_ws(' ', @@super_read_only, @@read_only)", deadline).await?.unwrap_or_default();
+    let before = read_only(session, deadline).await?;
     close(session, &before, budget).await?;
     session.exec("SET GLOBAL event_scheduler=OFF", deadline).await?;
     session.exec("SET GLOBAL offline_mode=OFF", deadline).await?;
@@ -208,8 +208,13 @@ async fn source_enabled(session: &mut Session, deadline: Duration) -> Result<boo
     Ok(session.scalar("SELECT @@rpl_semi_sync_source_enabled", deadline).await?.as_deref() == Some("1"))
 }
 
+/// super_read_only and read_only.
+async fn read_only(session: &mut Session, deadline: Duration) -> Result<String, Error> {
+    Ok(session.scalar("SELECT concat_ws(' ', @@super_read_only, @@read_only)", deadline).await?.unwrap_or_default())
+}
+
 async fn verify_read_only(session: &mut Session, doing: &str, expected: &str, deadline: Duration) -> Result<(), Error> {
-    let seen = session.scalar("SELECT concat_ws(' ', @@super_read_only, @@read_only)", deadline).await?.unwrap_or_default();
+    let seen = read_only(session, deadline).await?;
     if seen == expected { Ok(()) } else { Err(not_seen(session, doing, format!("super_read_only, read_only = {seen}"))) }
 }
 

@@ -67,20 +67,17 @@ pub async fn waits_for_lock(session: &mut Session, id: u32, deadline: Duration) 
 /// Ends every session that came over the network, but those of `keep_users` (the operator and replication), and sees
 /// them gone; returns how many. A person on the member's own socket stays: it may be the last way in.
 pub async fn end_application_sessions(session: &mut Session, keep_users: &[&str], deadline: Duration) -> Result<usize, Error> {
-    let keep = keep_users.iter().map(|&u| u.to_owned()).collect::<Vec<_>>();
-    let ends = move |row: &Row| {
-        let user = column(row, "User");
-        !keep.iter().any(|k| k == user) && !SERVERS_OWN.contains(&user) && column(row, "Host") != "localhost"
-    };
-    end(session, "ending application sessions", ends, deadline).await
+    end(session, "ending application sessions", |row| applications(row, keep_users), deadline).await
+}
+
+fn applications(row: &Row, keep_users: &[&str]) -> bool {
+    let user = column(row, "User");
+    !keep_users.contains(&user) && !SERVERS_OWN.contains(&user) && column(row, "Host") != "localhost"
 }
 
 /// The same of those that are there now, connections that haven't logged in yet among them; who comes later stays.
 pub async fn end_present_sessions(session: &mut Session, keep_users: &[&str], deadline: Duration) -> Result<usize, Error> {
-    let ends = |row: &&Row| {
-        let user = column(row, "User");
-        user == NOBODY_YET || !keep_users.contains(&user) && !SERVERS_OWN.contains(&user) && column(row, "Host") != "localhost"
-    };
+    let ends = |row: &&Row| column(row, "User") == NOBODY_YET || applications(row, keep_users);
     let ids = processlist(session, deadline).await?.iter().filter(ends).map(id_of).collect();
     end_sessions(session, &ids, deadline).await
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::error::Error;
-use super::replication::not_seen;
+use super::replication::{none_waits, not_seen};
 use super::session::Session;
 use super::sessions::any_stuck;
 
@@ -22,9 +22,7 @@ pub(super) async fn begin(session: &mut Session) -> Result<(), Error> {
     if session.scalar("SELECT @@super_read_only", SHORT).await?.as_deref() == Some("1") {
         // Nor would it be had back behind a commit that nobody acknowledges; one that has waited for a moment is no hindrance.
         let waiting = any_stuck(session, SHORT).await?;
-        if waiting > 0 {
-            return Err(Error::CommitsWait { member: session.member().to_owned(), doing: "lifting super_read_only".to_owned(), waiting });
-        }
+        none_waits(session, "lifting super_read_only", waiting)?;
         session.exec("SET GLOBAL super_read_only=OFF", SHORT).await?;
     }
     Ok(())

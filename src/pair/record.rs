@@ -34,6 +34,13 @@ pub struct AppliedSettings {
     pub refused: Vec<String>,
 }
 
+impl AppliedSettings {
+    /// Does an entry wait for a restart that is going to succeed?
+    pub fn wants_restart(&self) -> bool {
+        self.refused.is_empty() && !self.restart_for.is_empty()
+    }
+}
+
 /// Who a member is: a pod of the right name with another volume or `server_uuid` has no role (invariant 6).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

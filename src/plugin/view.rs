@@ -84,7 +84,7 @@ impl PairLine {
         let cluster = seen.cluster_of(pair);
         let ready = conditions::find(&status.conditions, READY);
         let record = &status.record;
-        let paused = pair.annotations().get(names::PAUSED).is_some_and(|v| v == "true") || cluster.is_some_and(|c| c.spec.paused);
+        let paused = names::paused(pair.annotations()) || cluster.is_some_and(|c| c.spec.paused);
         let unmanaged = cluster.and_then(|c| seen.unmanaged(c));
         let (reason, message) = match (unmanaged, ready) {
             (Some(why), _) => ("OperatorAway".to_owned(), why),

@@ -48,7 +48,7 @@ pub fn facts(member: u8, server: &Server, around: &Around, log: &Log) -> Facts {
         server_uuid: uuid(server.volume),
         version: "9.7.4".to_owned(),
         process: process(member, server),
-        super_read_only: server.read_only && !server.lifted,
+        super_read_only: server.super_read_only(),
         offline_mode: server.offline,
         executed: log.gtids(server.executed),
         purged: log.gtids(server.purged),

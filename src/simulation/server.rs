@@ -59,7 +59,7 @@ pub struct Server {
     pub pending: Set,
     /// Of that, what its applier committed: no client is told of it.
     pub applied: Set,
-    /// `super_read_only`
+    /// `read_only`, and `super_read_only` with it, unless that is lifted.
     pub read_only: bool,
     /// It was lifted for unlogged statements, and couldn't be put back; `read_only` binds clients all the same.
     pub lifted: bool,
@@ -135,6 +135,11 @@ impl Server {
     /// In its binary log.
     pub fn logged(&self) -> Set {
         self.executed.union(self.pending)
+    }
+
+    /// Is `super_read_only` on?
+    pub fn super_read_only(&self) -> bool {
+        self.read_only && !self.lifted
     }
 
     /// Executed, or received and waiting to be applied.

@@ -97,7 +97,7 @@ impl Server {
             }
             Verb::RelaxAcks => return Ok(self.release()),
             Verb::Open => (self.read_only, self.lifted, self.offline) = (false, false, false),
-            Verb::CloseWrites | Verb::ReadOnly if !self.pending.is_empty() && (!self.read_only || self.lifted) => return Err("a commit waits; open as before"),
+            Verb::CloseWrites | Verb::ReadOnly if !self.pending.is_empty() && !self.super_read_only() => return Err("a commit waits; open as before"),
             Verb::CloseWrites => (self.read_only, self.lifted) = (true, false),
             Verb::ReadOnly => (self.read_only, self.lifted, self.offline) = (true, false, false),
             Verb::SourceOff if self.acks && !self.pending.without(self.applied).is_empty() => return Err("a commit waits"),
@@ -145,19 +145,17 @@ impl Server {
 
     fn of_a_split(&mut self, verb: Verb) -> Result<(), Refused> {
         let process = self.process;
-        match verb {
-            Verb::Follower if !self.pending.is_empty() && (!self.read_only || self.lifted) => return Err("a commit waits; open as before"),
-            Verb::Follower => (self.read_only, self.lifted, self.offline) = (true, false, false),
-            Verb::ReopenWrites => self.read_only = false,
+        if self.read_only && matches!(verb, Verb::Own(_) | Verb::Unsharded(_) | Verb::Ddl(_) | Verb::RemoveGuard) {
             // `super_read_only` is lifted for these, and putting it back waits for every commit.
-            Verb::Own(_) | Verb::Unsharded(_) | Verb::Ddl(_) | Verb::RemoveGuard if self.read_only && !self.pending.is_empty() => {
-                self.lifted = true;
+            self.lifted = !self.pending.is_empty();
+            if self.lifted {
                 return Err("a commit waits; super_read_only is lifted");
             }
-            Verb::Own(_) | Verb::Unsharded(_) | Verb::Ddl(_) | Verb::RemoveGuard if self.lifted => {
-                self.lifted = false;
-                return self.of_a_split(verb);
-            }
+        }
+        match verb {
+            Verb::Follower if !self.pending.is_empty() && !self.super_read_only() => return Err("a commit waits; open as before"),
+            Verb::Follower => (self.read_only, self.lifted, self.offline) = (true, false, false),
+            Verb::ReopenWrites => self.read_only = false,
             Verb::Own(owned) => self.guard.get_or_insert(Guard::new(owned)).owned = owned,
             Verb::Unsharded(accepted) => self.guarded()?.unsharded = accepted,
             Verb::Ddl(allowed) => {

@@ -30,13 +30,17 @@ impl Pair {
         }
     }
 
+    fn view(&self) -> View<'_> {
+        View { record: &self.world.record, settings: &self.world.settings, seen: &self.world.seen, now: self.world.now }
+    }
+
     fn outdated(&self) -> bool {
-        let view = View { record: &self.world.record, settings: &self.world.settings, seen: &self.world.seen, now: self.world.now };
+        let view = self.view();
         ["m0", "m1"].iter().any(|name| view.outdated(name))
     }
 
     fn well(&self) -> bool {
-        let view = View { record: &self.world.record, settings: &self.world.settings, seen: &self.world.seen, now: self.world.now };
+        let view = self.view();
         self.world.record.mode == Mode::Sync && view.standby_answer().is_some_and(|s| serving(&view, s))
     }
 

@@ -9,6 +9,7 @@ use super::plan::{Kind, Live, Plan, Seen};
 use crate::api::cluster::{PairSummary, ShardCluster, ShardClusterStatus};
 use crate::api::conditions::{self, AVAILABLE, READY, RECONCILING, REDUNDANT, STALLED, Said};
 use crate::api::{ShardPair, names};
+use crate::pair::record::AppliedSettings;
 
 /// The status after this pass.
 pub fn status(cluster: &ShardCluster, seen: &Seen, plan: &Plan, now: Timestamp) -> ShardClusterStatus {
@@ -102,7 +103,7 @@ fn outdated(seen: &Seen, pairs: &[ShardPair]) -> Vec<String> {
     let member = |live: &Live| !live.label(names::LABEL_MEMBER).is_empty();
     let sets = seen.objects.iter().filter(|((kind, _), live)| *kind == Kind::StatefulSet && member(live) && behind(&live.value));
     let members = pairs.iter().flat_map(|p| p.status.iter().flat_map(|s| &s.record.members));
-    let restarts = members.filter(|m| m.settings.as_ref().is_some_and(|s| s.refused.is_empty() && !s.restart_for.is_empty()));
+    let restarts = members.filter(|m| m.settings.as_ref().is_some_and(AppliedSettings::wants_restart));
     let all: BTreeSet<String> = sets.map(|((_, name), _)| name.clone()).chain(restarts.map(|m| m.name.clone())).collect();
     all.into_iter().collect()
 }

@@ -77,7 +77,7 @@ impl Runner {
             split_at: spec.split_at.clone(),
             deleting: self.plan.metadata.deletion_timestamp.is_some(),
             held: self.plan.finalizers().iter().any(|f| f == names::PLAN_FINALIZER),
-            paused: self.plan.annotations().get(names::PAUSED).is_some_and(|v| v == "true"),
+            paused: names::paused(self.plan.annotations()),
             phase: status.phase,
             phases: shards().filter_map(|s| Some((s.shard as u32, s.phase?))).collect(),
             chosen: shards().filter_map(|s| Some((s.shard as u32, s.split_at?))).collect(),

@@ -248,7 +248,7 @@ fn pair(pair: &ShardPair, cluster_paused: bool) -> Pair {
         },
         available,
         redundant,
-        paused: cluster_paused || pair.annotations().get(names::PAUSED).is_some_and(|v| v == "true"),
+        paused: cluster_paused || names::paused(pair.annotations()),
         primary: record.primary.clone(),
         standby: record.standby.clone(),
         members: pair.spec.members.iter().map(|name| member(record, name)).collect(),

@@ -123,24 +123,22 @@ impl Runner {
 
     async fn open_primary(&mut self, record: &Record, member: &str, ack: bool, linked: bool) -> Result<(), Surprise> {
         let how = self.open_as(ack, linked);
-        let named = surprise("OpenPrimary");
         // The record may have changed since it was read: what was decided is for this epoch only.
         if self.record().epoch != record.epoch {
             return Err(Surprise::new("OpenPrimary", "the record has moved on"));
         }
-        self.number_ids(member, how).await?;
-        role::open_primary(self.at(member).await?, how, SLOW).await.map_err(named)
+        self.open(member, how, "OpenPrimary", SLOW).await
     }
 
-    /// While a split runs no session may give the other side's ids.
-    pub(super) async fn number_ids(&mut self, member: &str, how: OpenAs) -> Result<(), Surprise> {
-        let (Some(numbers), Some(_), Some(accounts)) = (how.interleave, &self.settings.split, self.accounts.clone()) else { return Ok(()) };
-        let keep = [accounts.operator.user.as_str(), accounts.replication.user.as_str()];
-        let ended = role::number_ids(self.at(member).await?, numbers, &keep, QUICK).await.map_err(surprise("OpenPrimary"))?;
-        if ended > 0 {
-            tracing::info!(pair = %self.pair.name_any(), member, ended, "sessions with the other side's ids ended");
+    /// Opens a member, as part of the step `doing`. While a split runs no session may give the other side's ids.
+    pub(super) async fn open(&mut self, member: &str, how: OpenAs, doing: &'static str, deadline: Duration) -> Result<(), Surprise> {
+        if let (Some(numbers), Some(_), Some(accounts)) = (how.interleave, &self.settings.split, self.accounts.clone()) {
+            let ended = role::number_ids(self.at(member).await?, numbers, &accounts.users(), QUICK).await.map_err(surprise(doing))?;
+            if ended > 0 {
+                tracing::info!(pair = %self.pair.name_any(), member, ended, "sessions with the other side's ids ended");
+            }
         }
-        Ok(())
+        role::open_primary(self.at(member).await?, how, deadline).await.map_err(surprise(doing))
     }
 
     /// A heartbeat begun now waits for its acknowledgement, so the only acker has everything before it in the binary log;

@@ -135,8 +135,7 @@ impl Runner {
         let Some(accounts) = self.accounts.clone() else { return Ok(()) };
         tokio::time::sleep(DATA_PLANE).await;
         // All of the child's sessions have moving keys, or nothing to do here.
-        let keep = [accounts.operator.user.as_str(), accounts.replication.user.as_str()];
-        sessions::end_application_sessions(self.at(primary).await?, &keep, QUICK).await.map(drop).map_err(named)
+        sessions::end_application_sessions(self.at(primary).await?, &accounts.users(), QUICK).await.map(drop).map_err(named)
     }
 
     async fn close_and_hand_over(&mut self, primary: &str, lookouts: &mut Lookouts) -> Result<(), Surprise> {

@@ -98,6 +98,13 @@ struct Accounts {
     read: Instant,
 }
 
+impl Accounts {
+    /// Whose sessions stay when the application's end.
+    fn users(&self) -> [&str; 2] {
+        [&self.operator.user, &self.replication.user]
+    }
+}
+
 /// See the module.
 pub struct Runner {
     ctx: Arc<Context>,
@@ -284,7 +291,7 @@ impl Runner {
         }
         match cluster.spec.settings(self.pair.spec.members.clone()) {
             Ok(mut settings) => {
-                settings.paused |= self.pair.annotations().get(names::PAUSED).is_some_and(|v| v == "true");
+                settings.paused |= names::paused(self.pair.annotations());
                 settings.split = self.split_wanted(&cluster.spec.sharding);
                 self.settings = settings;
                 true

@@ -38,8 +38,7 @@ impl Runner {
         self.point("SwitchOver.open").await;
         let ack = record.mode == Mode::Sync || self.settings.durability == Durability::Required;
         let how = self.open_as(ack, false);
-        self.number_ids(to, how).await?;
-        role::open_primary(self.at(to).await?, how, QUICK).await.map_err(&named)?;
+        self.open(to, how, "SwitchOver", QUICK).await?;
         self.point("SwitchOver.vip").await;
         self.point_vip(to).await?;
         self.point("SwitchOver.attach").await;
@@ -50,8 +49,7 @@ impl Runner {
         let Some(accounts) = self.accounts.clone() else { return Ok(()) };
         tokio::time::sleep(DATA_PLANE).await;
         self.point("SwitchOver.end").await;
-        let keep = [accounts.operator.user.as_str(), accounts.replication.user.as_str()];
-        sessions::end_application_sessions(self.at(from).await?, &keep, QUICK).await.map_err(&named)?;
+        sessions::end_application_sessions(self.at(from).await?, &accounts.users(), QUICK).await.map_err(&named)?;
         role::become_standby(self.at(from).await?, SLOW).await.map_err(&named)
     }
 }

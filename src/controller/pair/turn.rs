@@ -27,21 +27,20 @@ impl Runner {
             return Some(pair.clone());
         }
         let wanted = self.set(outdated).and_then(|s| s.annotations().get(names::WANTED_HASH).cloned());
-        let lower = (0..self.pair.spec.shard).filter_map(|shard| {
+        let mut lower = (0..self.pair.spec.shard).filter_map(|shard| {
             let name = names::pair(&self.pair.spec.cluster, u32::try_from(shard).ok()?);
             Stores::get(&self.ctx.stores.pairs, &self.namespace, &name)
         });
-        let first = lower.filter(|pair| holds(&self.lower(pair, wanted.as_ref()))).map(|pair| pair.name_any()).next();
+        let first = lower.find(|pair| holds(&self.lower(pair, wanted.as_ref()))).map(|pair| pair.name_any());
         self.memory.turn_of = first.clone().map(|pair| (pair, Instant::now()));
         first
     }
 
     fn lower(&self, pair: &ShardPair, wanted: Option<&String>) -> Lower {
         let record = pair.status.as_ref().map(|s| s.record.clone()).unwrap_or_default();
-        let paused = pair.annotations().get(names::PAUSED).is_some_and(|v| v == "true");
         let roles: Vec<String> = [record.primary.clone()].into_iter().chain(record.standby.clone()).collect();
         Lower {
-            excused: paused || pair.metadata.deletion_timestamp.is_some(),
+            excused: names::paused(pair.annotations()) || pair.metadata.deletion_timestamp.is_some(),
             told: roles.iter().all(|name| self.set(name).is_some_and(|set| seen_by_its_controller(&set) && set.annotations().get(names::WANTED_HASH) == wanted)),
             members: roles.into_iter().map(|name| (name.clone(), self.elsewhere(&name))).collect(),
             record,

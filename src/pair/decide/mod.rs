@@ -133,9 +133,9 @@ fn contradiction(view: &View) -> Option<Decision> {
         return Some(wait);
     }
     let names = std::iter::once(&view.record.primary).chain(&view.record.standby);
-    let seen: Vec<_> = names.filter_map(|n| Some((n, view.answer(n)?.epoch?))).filter(|(_, epoch)| *epoch > view.record.epoch).collect();
-    // A person puts the newest into the record.
-    let (name, epoch) = seen.into_iter().rev().max_by_key(|(_, epoch)| *epoch)?;
+    let newer = names.filter_map(|n| Some((n, view.answer(n)?.epoch?))).filter(|(_, epoch)| *epoch > view.record.epoch);
+    // The newest, which a person puts into the record; of two that are equal the primary's.
+    let (name, epoch) = newer.rev().max_by_key(|(_, epoch)| *epoch)?;
     let message = format!("{name} has seen epoch {epoch}, the record says {}: was etcd restored from an old backup?", view.record.epoch);
     Some(Decision::wait(Reason::Contradiction, message))
 }
@@ -233,7 +233,7 @@ impl<'a> View<'a> {
         let Some(member) = self.seen.members.get(name) else { return false };
         let wanted = member.config_hash.as_ref();
         member.pod.as_ref().is_some_and(|p| p.outdated)
-            || self.applied_settings(name).is_some_and(|s| Some(&s.hash) == wanted && s.refused.is_empty() && !s.restart_for.is_empty())
+            || self.applied_settings(name).is_some_and(|s| Some(&s.hash) == wanted && s.wants_restart())
     }
 
     /// Hash of the my.cnf that a member which answers hasn't taken yet, neither at its start nor at run time.

@@ -76,7 +76,7 @@ impl Life<'_> {
         let primary = pair.record.primary == name(member) && pair.record.follows.is_none();
         let promised = || pair.record.transition.is_none() && pair.record.standby.as_ref().is_some_and(|s| self.world.complete(&pair, s));
         let writing = self.writing || self.world.a_record_is_late();
-        // Nor while Solo may be on its way to the record: that is a primary lost in Solo.
+        // While Solo may be on its way to the record, it is a primary lost in Solo.
         let in_sync = pair.record.mode == Mode::Sync && !writing;
         // Open (docs/verification.md): around the parent's record and before the child's, a child that loses this volume needs a person.
         if pair.record.follows.is_some() && (self.world.called() || writing) {

@@ -166,7 +166,7 @@ impl World {
             ("held", "open") => {
                 let body = self.body(name);
                 (body.held, body.lifted, body.facts.super_read_only) = (true, true, false);
-            },
+            }
             ("unseen", _) => self.body(name).unseen = true,
             ("unasked", _) => self.body(name).unasked = true,
             ("cut", "off") => (self.body(name).unseen, self.body(name).unlinked) = (true, true),

@@ -5,7 +5,7 @@ use super::{drains_its_acker, guards, retiring, runs_from};
 use crate::api::expansion::Standbys;
 use crate::api::pair::SplitRole;
 use crate::mysql::gtid::GtidSet;
-use crate::pair::decide::{FRESH_MS, Identity, View, beneath, identity, known, open, request, returning, standby, upkeep};
+use crate::pair::decide::{FRESH_MS, Identity, View, acts, beneath, identity, known, open, request, returning, standby, upkeep};
 use crate::pair::facts::{Facts, Member, ReceiverState};
 use crate::pair::record::{self, Follows, Mode, Rebuild, RebuildPhase, Record};
 use crate::pair::settings::Durability;
@@ -67,17 +67,11 @@ pub(super) fn decide(view: &View) -> Decision {
         return Decision::wait(Reason::AwaitingParent, format!("{pair} isn't known here"));
     }
     let role = role(view).or_else(|| vip(view));
-    let role_acts = role.as_ref().is_some_and(|d| !d.steps.is_empty());
-    if let Some(role) = role.clone().filter(|_| role_acts && !held_open(view)) {
-        return role;
-    }
     let rebuilding = view.record.rebuild.as_ref().is_some_and(|r| r.member == view.record.primary);
     let standby = if rebuilding { None } else { standby::decide(view) };
-    if let Some(standby) = standby.clone().filter(|d| !d.steps.is_empty()) {
-        return standby;
-    }
-    if let Some(role) = role.clone().filter(|_| role_acts) {
-        return role;
+    let in_turn = if held_open(view) { [&standby, &role] } else { [&role, &standby] };
+    if let Some(first) = in_turn.into_iter().flatten().find(|decision| acts(decision)) {
+        return first.clone();
     }
     let wait = role.or(standby);
     match request::while_following(view).or_else(|| guards(view)).or_else(|| retiring(view)).or_else(|| upkeep::of_the_spec(view)).or_else(|| upkeep::settings(view)) {
