@@ -31,6 +31,7 @@ const USAGE: &str = "usage: tests/faults/run [--minutes M] [--seed S] [--pairs N
   --pairs    ShardClusters of one shard (default 2)
   --only     these kinds alone, in turn
   --splits   instead: so many splits of one shard into two, with a fault at every arrow
+  --together so many of them at a time (default 1)
   --flips    of each split, with a way back between (default 3)
   --points   the operator has named fault points and a clock that can be made to jump (the script sees to it)";
 
@@ -40,13 +41,14 @@ struct Args {
     pairs: usize,
     only: Vec<String>,
     splits: u32,
+    together: usize,
     flips: u32,
     points: bool,
 }
 
 fn args() -> Result<Option<Args>, String> {
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |t| t.as_secs());
-    let mut args = Args { minutes: 6.0, seed: clock, pairs: 2, only: Vec::new(), splits: 0, flips: 3, points: false };
+    let mut args = Args { minutes: 6.0, seed: clock, pairs: 2, only: Vec::new(), splits: 0, together: 1, flips: 3, points: false };
     let mut words = std::env::args().skip(1).peekable();
     if words.peek().is_none() {
         return Ok(None);
@@ -59,6 +61,7 @@ fn args() -> Result<Option<Args>, String> {
             "--pairs" => args.pairs = value()?.parse().map_err(|_| "--pairs: a number")?,
             "--only" => args.only.push(value()?),
             "--splits" => args.splits = value()?.parse().map_err(|_| "--splits: a number")?,
+            "--together" => args.together = value()?.parse().map_err(|_| "--together: a number")?,
             "--flips" => args.flips = value()?.parse().map_err(|_| "--flips: a number")?,
             "--points" => args.points = true,
             other => return Err(format!("{other}?")),
@@ -92,7 +95,8 @@ fn main() -> ExitCode {
 async fn run(args: Args) -> ExitCode {
     if args.splits > 0 {
         println!("seed {}: {} splits", args.seed, args.splits);
-        split::run(args.splits, args.flips, args.points, Dice(args.seed)).await;
+        let Args { splits, together, flips, points, seed, .. } = args;
+        split::run(split::Asked { splits, together, flips, points, seed }).await;
         return ExitCode::SUCCESS;
     }
     println!("seed {}: {} pairs for {} minutes", args.seed, args.pairs, args.minutes);

@@ -3,9 +3,13 @@
 //! once, and nowhere else.
 
 use std::io::{BufRead, BufReader};
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::{FutureExt, StreamExt, stream};
 use mysql_async::prelude::Queryable;
 use serde_json::json;
 use shardpair::api::expansion::Phase;
@@ -14,12 +18,12 @@ use shardpair::simulation::dice::Dice;
 use super::aim::kill_now;
 use super::nemesis::{FAULT, annotate_pair};
 use super::support::cluster::{SYSTEM, leader};
-use super::support::faults::{self, Process};
+use super::support::faults::Process;
 use super::support::lanes::Lanes;
 use super::support::plan::Plan;
 use super::support::shop::{Shop, pod};
 use super::support::writer::Target;
-use super::support::{eventually, run as run_command, secs, with_temp_ns_for};
+use super::support::{beside_others, eventually, run as run_command, secs};
 
 /// One split, with all its arrows, takes at most this.
 const LIMIT: Duration = secs(1_800);
@@ -46,18 +50,47 @@ const POINTS: [&[&str]; 4] = [
     &["WriteRecord", "Guard"],
 ];
 
-/// So many splits; the first that goes wrong ends it.
-pub async fn run(splits: u32, flips: u32, points: bool, mut dice: Dice) {
+/// What is asked for.
+pub struct Asked {
+    /// How many, and how many of them at a time.
+    pub splits: u32,
+    pub together: usize,
+    /// Of each, with a way back between.
+    pub flips: u32,
+    /// The operator has named fault points.
+    pub points: bool,
+    pub seed: u64,
+}
+
+/// So many splits, each with a seed of its own. After the first that goes wrong no other begins; those beside it end first.
+pub async fn run(asked: Asked) {
     let begun = Instant::now();
-    let (mut arrows, mut acked) = (0, 0);
-    for number in 1..=splits {
-        with_temp_ns_for(&format!("split{number}"), LIMIT, async |client, ns| {
-            let shop = Shop::one_shard(&client, &ns).await;
-            let (struck, rows) = one(&shop, flips, points, &mut dice).await;
-            (arrows, acked) = (arrows + struck, acked + rows);
+    let done = Mutex::new((0, 0, 0));
+    let wrong = AtomicBool::new(false);
+    let ended: Vec<_> = stream::iter(1..=asked.splits)
+        .map(async |number| {
+            if wrong.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let mut dice = Dice::new(asked.seed + u64::from(number));
+            let name = format!("split{number}");
+            let one = beside_others(&name, LIMIT, async |client, ns| {
+                let shop = Shop::one_shard(&client, &ns).await;
+                let (arrows, rows) = one(&shop, asked.flips, asked.points, &mut dice).await;
+                let mut done = done.lock().expect("no panic while it is held");
+                *done = (done.0 + 1, done.1 + arrows, done.2 + rows);
+            });
+            let ended = AssertUnwindSafe(one).catch_unwind().await;
+            wrong.fetch_or(ended.is_err(), Ordering::Relaxed);
+            let (splits, arrows, rows) = *done.lock().expect("no panic while it is held");
+            println!("{splits} of {} splits, {:.0} s: {arrows} arrows and {rows} acknowledged rows, none lost, none doubled, none with somebody else", asked.splits, begun.elapsed().as_secs_f64());
+            ended
         })
+        .buffer_unordered(asked.together.max(1))
+        .collect()
         .await;
-        println!("split {number} of {splits}, {:.0} s: {arrows} arrows and {acked} acknowledged rows so far, none lost, none doubled, none with somebody else", begun.elapsed().as_secs_f64());
+    if let Some(panic) = ended.into_iter().find_map(Result::err) {
+        resume_unwind(panic);
     }
 }
 
@@ -87,7 +120,7 @@ async fn one(shop: &Shop, flips: u32, points: bool, dice: &mut Dice) -> (u32, us
             break;
         }
     }
-    println!("forward to the end{}", if broken { ": the link is broken, there is no way back" } else { "" });
+    println!("{}: forward to the end{}", shop.ns, if broken { ": the link is broken, there is no way back" } else { "" });
     plan.until("Complete").await;
     plan.reaches(Phase::Complete, ARROW).await;
     lanes.progress(60, secs(60)).await.expect("writes go on");
@@ -143,8 +176,7 @@ async fn arrow(shop: &Shop, plan: &Plan<'_>, to: Phase, points: bool, dice: &mut
     if let Some(client) = client {
         client.goes_on().await;
     }
-    faults::heal_all().await.expect("healed");
-    println!("{what}: {} after {:.1} s", if reached { format!("{to:?}") } else { "LinkBroken".to_owned() }, begun.elapsed().as_secs_f64());
+    println!("{}: {what}: {} after {:.1} s", shop.ns, if reached { format!("{to:?}") } else { "LinkBroken".to_owned() }, begun.elapsed().as_secs_f64());
     reached
 }
 
@@ -174,7 +206,7 @@ async fn kill_member(shop: &Shop, pair: u32, standby: bool) {
     let record = found.status.unwrap_or_default().record;
     let Some(name) = (if standby { record.standby } else { Some(record.primary) }) else { return };
     if kill_now(&shop.ns, &pod(&name), "mysqld").await.is_ok() {
-        println!("kill -9 of {name}");
+        println!("{}: kill -9 of {name}", shop.ns);
     }
 }
 

@@ -43,6 +43,11 @@ pub async fn with_temp_ns(name: &str, test: impl AsyncFnOnce(Client, String)) {
 /// The same, with another limit to its time.
 pub async fn with_temp_ns_for(name: &str, limit: Duration, test: impl AsyncFnOnce(Client, String)) {
     let _one = ONE.lock().await;
+    beside_others(name, limit, test).await;
+}
+
+/// The same for one that may run beside others: what heals one heals all.
+pub async fn beside_others(name: &str, limit: Duration, test: impl AsyncFnOnce(Client, String)) {
     let client = Client::try_default().await.expect("a cluster: eval \"$(tests/cluster/up --nodes 3)\"");
     cluster::operator_is_installed().await;
     let ns = format!("t-{name}-{:04x}", std::process::id() & 0xffff);
