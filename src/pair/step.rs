@@ -77,8 +77,8 @@ pub enum Step {
     Detach { member: String, drain: bool },
     /// The flip: fence the moving class, everything executed on the child's members, the record. Undone if it fails before.
     Cede { primary: String, to: String, acker: Option<String>, moves: u32, stays: u32, record: Box<Record> },
-    /// The flip backwards: close the child's primary, everything executed on the parent's, the record.
-    GiveBack { primary: String, to: String, record: Box<Record> },
+    /// The flip backwards: close the child's primary, everything executed on the parent's (waited for that long), the record.
+    GiveBack { primary: String, to: String, patience_ms: u64, record: Box<Record> },
 }
 
 impl Step {

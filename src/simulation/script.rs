@@ -110,7 +110,7 @@ pub fn commands(step: &Step, settings: &Settings, log: &Log) -> Vec<Command> {
             let fence = [Command::Fence(index(primary), *moves), Command::Beat(index(primary)), Command::NoteExecuted(index(primary)), Command::AwaitExecuted(index(to))];
             fence.into_iter().chain(acker).chain([Write(Arc::new((**record).clone()))]).collect()
         }
-        Step::GiveBack { primary, to, record } => {
+        Step::GiveBack { primary, to, record, .. } => {
             let mut all = sql(primary, &[Verb::CloseWrites]);
             all.extend([Command::NoteExecuted(index(primary)), Command::AwaitExecuted(index(to)), Write(Arc::new((**record).clone())), Command::PointVip(index(to))]);
             all

@@ -106,7 +106,7 @@ impl Runner {
             Step::Detach { member, drain } => self.detach(member, *drain).await,
             Step::DropRelayLog { member, left } => replication::drop_relay_log(self.at(member).await?, left, SLOW).await.map_err(failed),
             Step::Cede { primary, to, acker, moves, stays, record } => self.cede(primary, (to, acker.as_deref()), (*moves, *stays), record).await,
-            Step::GiveBack { primary, to, record } => self.give_back(primary, to, record).await,
+            Step::GiveBack { primary, to, patience_ms, record } => self.give_back(primary, to, Duration::from_millis(*patience_ms), record).await,
         }
     }
 

@@ -31,10 +31,10 @@ struct Lookouts {
 
 impl Lookouts {
     /// Waits until the primary has executed all of this, and the acker holds it.
-    async fn wait(&mut self, step: &str, all: &GtidSet) -> Result<(), Surprise> {
-        let (there, with_acker) = tokio::join!(replication::wait_executed(&mut self.primary, all, BUDGET), async {
+    async fn wait(&mut self, step: &str, all: &GtidSet, patience: Duration) -> Result<(), Surprise> {
+        let (there, with_acker) = tokio::join!(replication::wait_executed(&mut self.primary, all, patience), async {
             match &mut self.acker {
-                Some(acker) => replication::wait_received(acker, all, BUDGET).await,
+                Some(acker) => replication::wait_received(acker, all, patience).await,
                 None => Ok(()),
             }
         });
@@ -85,7 +85,7 @@ impl Runner {
         if let Some(ceded) = &mut record.ceded {
             ceded.executed = format!("{last:#}");
         }
-        lookouts.wait("Cede", &last).await?;
+        lookouts.wait("Cede", &last, BUDGET).await?;
         let ms = |d: Duration| d.as_millis() as u64;
         tracing::info!(pair = %self.pair.name_any(), fence_ms = ms(fenced), beat_ms = ms(beaten - fenced), apply_ms = ms(begun.elapsed() - beaten), "fenced");
         Ok(())
@@ -116,12 +116,12 @@ impl Runner {
 
     /// See [`crate::pair::step::Step::GiveBack`]. What fails before the record is written is undone here at once, else by
     /// the ordinary rules: the primary is still recorded as open.
-    pub(super) async fn give_back(&mut self, primary: &str, to: &str, record: &Record) -> Result<(), Surprise> {
+    pub(super) async fn give_back(&mut self, primary: &str, to: &str, patience: Duration, record: &Record) -> Result<(), Surprise> {
         let named = surprise("GiveBack");
         let mut lookouts = self.lookouts("GiveBack", to, None).await?;
         self.at(primary).await?;
         let begun = Instant::now();
-        if let Err(why) = self.close_and_hand_over(primary, &mut lookouts).await {
+        if let Err(why) = self.close_and_hand_over(primary, &mut lookouts, patience).await {
             let undone = role::reopen_writes(self.at(primary).await?, QUICK).await;
             tracing::info!(pair = %self.pair.name_any(), %why, undone = undone.is_ok(), "way back undone");
             self.memory.undone = Some(why.to_string());
@@ -138,13 +138,13 @@ impl Runner {
         sessions::end_application_sessions(self.at(primary).await?, &accounts.users(), QUICK).await.map(drop).map_err(named)
     }
 
-    async fn close_and_hand_over(&mut self, primary: &str, lookouts: &mut Lookouts) -> Result<(), Surprise> {
+    async fn close_and_hand_over(&mut self, primary: &str, lookouts: &mut Lookouts, patience: Duration) -> Result<(), Surprise> {
         let named = surprise("GiveBack");
         let begun = Instant::now();
         role::close_writes(self.at(primary).await?, BUDGET).await.map_err(&named)?;
         let closed = begun.elapsed();
         let last = replication::state(self.at(primary).await?, QUICK).await.map_err(&named)?.executed;
-        lookouts.wait("GiveBack", &last).await?;
+        lookouts.wait("GiveBack", &last, patience).await?;
         let ms = |d: Duration| d.as_millis() as u64;
         tracing::info!(pair = %self.pair.name_any(), close_ms = ms(closed), apply_ms = ms(begun.elapsed() - closed), "closed");
         Ok(())

@@ -240,7 +240,8 @@ impl Case<'_> {
                 law(self.near(current), "keys pause, and the other side is far behind");
                 law(*primary == current.primary && theirs == Some(to) && record.ceded.as_ref().is_some_and(|c| c.epoch == record.epoch && record.epoch > current.epoch), "a flip to somebody else");
             }
-            Step::GiveBack { primary, to, record } => {
+            Step::GiveBack { primary, to, patience_ms, record } => {
+                law((1_000..=16_000).contains(patience_ms), "keys pause for long");
                 law(*primary == current.primary && theirs == Some(to) && record.follows.is_some() && current.linked.is_some() && current.severed.is_none(), "a way back that isn't open");
                 law(self.lacks_at_most(current, 2_000), "keys pause, and the other side is far behind");
             }

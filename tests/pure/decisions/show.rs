@@ -80,7 +80,7 @@ fn step(current: &mut Record, step: &Step) -> String {
         Step::DropRelayLog { member, left } => format!("forget the channel of {member}{}", if left.is_empty() { String::new() } else { format!(", and {}", set(left)) }),
         Step::Detach { member, drain } => format!("detach {member}{}", if *drain { ", drained" } else { "" }),
         Step::Cede { primary, to, acker, record, .. } => format!("cede {primary} -> {to} (acker {}), record {}", acker.as_deref().unwrap_or("none"), changes(current, record)),
-        Step::GiveBack { primary, to, record } => format!("give back {primary} -> {to}, record {}", changes(current, record)),
+        Step::GiveBack { primary, to, patience_ms, record } => format!("give back {primary} -> {to} within {patience_ms} ms, record {}", changes(current, record)),
         Step::ClearRequest { annotation } => format!("clear request {}", annotation.trim_start_matches("shardpair.io/")),
     }
 }

@@ -333,7 +333,7 @@ impl World {
         Ok(())
     }
 
-    pub fn give_back(&mut self, primary: &str, to: &str, record: &Record) -> Result<(), Stopped> {
+    pub fn give_back(&mut self, primary: &str, to: &str, patience_ms: u64, record: &Record) -> Result<(), Stopped> {
         self.burn()?;
         self.at(primary)?;
         if self.fence_held || !self.body(primary).pending.is_empty() {
@@ -348,7 +348,7 @@ impl World {
             if self.at(primary).is_ok() {
                 self.body(primary).facts.super_read_only = false;
             }
-            return Err(Stopped::Surprise(format!("{to} doesn't apply all within 1 s")));
+            return Err(Stopped::Surprise(format!("{to} doesn't apply all within {patience_ms} ms")));
         }
         self.burn()?;
         self.write_record(record);

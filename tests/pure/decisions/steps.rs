@@ -49,7 +49,7 @@ impl World {
         match step {
             Step::SwitchOver { from, to, record } => return self.switch_over(from, to, record),
             Step::Cede { primary, to, acker, record, .. } => return self.cede(primary, to, acker.as_deref(), record),
-            Step::GiveBack { primary, to, record } => return self.give_back(primary, to, record),
+            Step::GiveBack { primary, to, patience_ms, record } => return self.give_back(primary, to, *patience_ms, record),
             _ => {}
         }
         self.burn()?;

@@ -28,6 +28,10 @@ const BEHIND_SECONDS: i64 = 2;
 const NEAR_MS: u64 = 100;
 /// … or it is so few transactions, as seen in one pass.
 const FEW: u64 = 16;
+/// The way back: the parent has so long to apply what is left, milliseconds; twice as long with each try that was undone, and at most …
+const FIRST_PATIENCE_MS: u64 = 1_000;
+/// … this. It was asked for, and what the child accepts while both sides write may come faster than the parent applies it: the pauses are what lets it catch up.
+const LONGEST_PATIENCE_MS: u64 = 16_000;
 /// A write on the primary that takes this long now, milliseconds, would hold the fence.
 const SLOW_MS: u64 = 1_000;
 
@@ -92,7 +96,7 @@ pub(super) fn decide(view: &View) -> Option<Decision> {
     }
     if back {
         // While both sides write, the parent may never be `near` (docs/expansion.md). It goes while what is missing can be applied within
-        // the budget, `caught_up`: keys pause longer, and a try that is too slow is undone.
+        // the budget, `caught_up`: keys pause longer, and a try that is too slow is undone; the next one waits longer.
         return give_back(view);
     }
     match near(view) {
@@ -261,7 +265,9 @@ fn give_back(view: &View) -> Option<Decision> {
     let mut record = view.next_record();
     (record.linked, record.flip) = (None, None);
     record.follows = Some(Follows { pair: other.name.clone(), given_back: Some(epoch) });
-    let step = Step::GiveBack { primary: view.record.primary.clone(), to: other.record.primary.clone(), record: Box::new(record) };
+    let undone = view.record.flip.as_ref().map_or(0, |f| f.given_up);
+    let patience_ms = (FIRST_PATIENCE_MS << undone.min(10)).min(LONGEST_PATIENCE_MS);
+    let step = Step::GiveBack { primary: view.record.primary.clone(), to: other.record.primary.clone(), patience_ms, record: Box::new(record) };
     let message = format!("{} gives its keys back to {}", view.record.primary, other.name);
     Some(Decision::act(vec![Step::WriteRecord(Box::new(begun(view))), step], Reason::GivingBack, message))
 }
