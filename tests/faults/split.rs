@@ -274,14 +274,18 @@ pub async fn client(words: &[String]) -> Result<(), String> {
     let [how, host, user, password, database] = words else { return Err("five words".to_owned()) };
     let host = host.parse().map_err(|_| "an address")?;
     let target = Target { host, port: 3306, user: user.clone(), password: password.clone(), database: database.clone() };
-    let mut conn = target.connect_patiently(secs(10)).await?;
     let insert = "INSERT INTO orders (user_id, run, id) VALUES (1, 1, 1)";
     let delete = "DELETE FROM orders WHERE run = 1 AND user_id = 1";
-    if how == "open" {
-        conn.query_drop("BEGIN").await.map_err(|e| e.to_string())?;
-    }
-    conn.query_drop(insert).await.map_err(|e| e.to_string())?;
-    conn.query_drop(delete).await.map_err(|e| e.to_string())?;
+    let begun = Instant::now();
+    // A connection that was opened just before the VIP moved is refused: made anew, as any client would.
+    let mut conn = loop {
+        let mut conn = target.connect_patiently(secs(10)).await?;
+        match written(&mut conn, how == "open", insert, delete).await {
+            Ok(()) => break conn,
+            Err(_) if begun.elapsed() < secs(20) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(why) => return Err(why.to_string()),
+        }
+    };
     println!("written");
     // Stopped here.
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -306,4 +310,12 @@ pub async fn client(words: &[String]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+async fn written(conn: &mut mysql_async::Conn, open: bool, insert: &str, delete: &str) -> Result<(), mysql_async::Error> {
+    if open {
+        conn.query_drop("BEGIN").await?;
+    }
+    conn.query_drop(insert).await?;
+    conn.query_drop(delete).await
 }
