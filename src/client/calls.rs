@@ -11,8 +11,10 @@ use tokio::task::JoinHandle;
 
 use super::limit::{Limit, Limiter};
 use super::outcome::{CallError, Phase, Verdict, verdict};
+use super::owner::Read;
 use super::pools::{Address, Making, Pools, Slot};
 use super::router::{MapSource, Router, RouterError};
+use super::routes;
 use crate::routing::{Key, Map, Shard};
 
 /// What runs on a connection: `|conn| Box::pin(async move { … })`. It may run more than once, and must neither commit nor
@@ -132,7 +134,18 @@ impl Client {
         let making = Making { user: options.user.clone(), password: options.password.clone(), most: options.connections };
         let pools = Arc::new(Pools::new(making));
         let following = tokio::spawn(follow(router.clone(), pools.clone(), options.places.clone()));
-        Ok(Self { router, pools, limiter: Limiter::new(options.limit), options, following })
+        let client = Self { router, pools, limiter: Limiter::new(options.limit), options, following };
+        client.read_routes().await?;
+        Ok(client)
+    }
+
+    /// The first ones, if they are a MySQL table.
+    async fn read_routes(&self) -> Result<(), RouterError> {
+        let map = self.router.map();
+        let Some(table) = routes::table(&map) else { return Ok(()) };
+        let found = self.read(At::Shard(0), Freshness::Latest, move |conn| routes::read(conn, table)).await;
+        self.router.route_by(found.map_err(|error| RouterError::Source(format!("table {table} of shard 0: {error}")))?);
+        Ok(())
     }
 
     /// The map that it uses.
@@ -156,8 +169,8 @@ impl Client {
         let mut trying = Trying::new(self.options.patience);
         let (mut _pass, mut passed) = (None, None);
         loop {
-            let (shard, epoch) = self.shard(at)?;
-            trying.epoch = epoch;
+            let (shard, map) = self.shard(at)?;
+            trying.epoch = map.epoch;
             if passed != Some(shard.id) {
                 _pass = Some(self.limiter.enter(shard.id).await.ok_or(CallError::Shed { shard: shard.id })?);
                 passed = Some(shard.id);
@@ -186,7 +199,7 @@ impl Client {
 
     /// Runs `work`, which only reads (MySQL refuses writes in it), and repeats it as long as patience lasts.
     pub async fn read<T: Send>(&self, at: At<'_>, freshness: Freshness<'_>, work: impl for<'c> Fn(&'c mut Conn) -> Work<'c, T> + Sync) -> Result<T, CallError> {
-        let (shard, _) = self.shard(at)?;
+        let (shard, map) = self.shard(at)?;
         let _pass = self.limiter.enter(shard.id).await.ok_or(CallError::Shed { shard: shard.id })?;
         let wait = match freshness {
             Freshness::Latest => None,
@@ -197,7 +210,7 @@ impl Client {
             // A standby that doesn't answer is asked by one caller in a while, not by each.
             if slot.failing().is_none() || slot.may_probe(Duration::from_millis(500)) {
                 let (pool, number) = slot.pool();
-                match self.attempt(&pool, Begin::Read(after), &work).await {
+                match self.attempt(&pool, Begin::Read(Read { slot: &slot, number, map: &map, shard: &shard, at }, after), &work).await {
                     Ok(value) => {
                         slot.went(true);
                         return Ok(value);
@@ -215,12 +228,12 @@ impl Client {
         }
         let mut trying = Trying::new(self.options.patience);
         loop {
-            let (shard, epoch) = self.shard(at)?;
-            trying.epoch = epoch;
+            let (shard, map) = self.shard(at)?;
+            trying.epoch = map.epoch;
             let slot = self.slot(&shard, Member::Primary, true).ok_or(CallError::Shed { shard: shard.id })?;
             self.fast(&slot, &shard)?;
             let (pool, number) = slot.pool();
-            match self.attempt(&pool, Begin::Read(None), &work).await {
+            match self.attempt(&pool, Begin::Read(Read { slot: &slot, number, map: &map, shard: &shard, at }, None), &work).await {
                 Ok(value) => {
                     slot.went(true);
                     return Ok(value);
@@ -244,10 +257,12 @@ impl Client {
 
     /// Has the shard's standby executed all of this? False also when it doesn't answer.
     pub(super) async fn standby_has(&self, shard: u32, executed: &str) -> bool {
-        let Ok((shard, _)) = self.shard(At::Shard(shard)) else { return false };
+        let at = At::Shard(shard);
+        let Ok((shard, map)) = self.shard(at) else { return false };
         let Some(slot) = self.slot(&shard, Member::Standby, true) else { return true };
         let (pool, number) = slot.pool();
-        match self.attempt(&pool, Begin::Read(Some((executed, Duration::from_millis(50)))), &nothing).await {
+        let read = Read { slot: &slot, number, map: &map, shard: &shard, at };
+        match self.attempt(&pool, Begin::Read(read, Some((executed, Duration::from_millis(50)))), &nothing).await {
             Ok(()) => true,
             Err((_, Error::Other(error))) if error.is::<Behind>() => false,
             Err(_) => {
@@ -265,14 +280,15 @@ impl Client {
         self.slot(shard, Member::Primary, false)?.failing()
     }
 
-    /// And the map's epoch.
-    fn shard(&self, at: At<'_>) -> Result<(Shard, i64), CallError> {
+    /// And the map that says so.
+    fn shard(&self, at: At<'_>) -> Result<(Shard, Arc<Map>), CallError> {
         let map = self.router.map();
         match at {
-            At::Row(table, key) => Ok((map.shard_of(table, &key)?.clone(), map.epoch)),
+            At::Row(table, key) => Ok((map.shard_of(table, &key)?.clone(), map)),
             At::Shard(id) => {
-                let found = map.shards.iter().find(|s| s.id == id).map(|s| (s.clone(), map.epoch));
-                found.ok_or_else(|| CallError::Refused(format!("the map of epoch {} has no shard {id}", map.epoch)))
+                let found = map.shards.iter().find(|s| s.id == id).cloned();
+                let shard = found.ok_or_else(|| CallError::Refused(format!("the map of epoch {} has no shard {id}", map.epoch)))?;
+                Ok((shard, map))
             }
         }
     }
@@ -296,8 +312,12 @@ impl Client {
         let mut conn = limited(self.options.connect, "connecting", pool.get_conn()).await.map_err(before)?;
         let working = async {
             match begin {
-                Begin::Read(None) => {}
-                Begin::Read(Some((set, limit))) => caught_up(&mut conn, set, limit).await?,
+                Begin::Read(read, wait) => {
+                    read.is_owned(&mut conn).await?;
+                    if let Some((set, limit)) = wait {
+                        caught_up(&mut conn, set, limit).await?;
+                    }
+                }
                 Begin::Write(before) => {
                     conn.query_drop("START TRANSACTION").await?;
                     for sql in before.statements {
@@ -333,8 +353,8 @@ impl Client {
             Verdict::No(no) => return Err(no),
             Verdict::Doubt(why) => return Err(CallError::InDoubt { shard: shard.id, why }),
             Verdict::Moved(_) => {
-                // Also with a new map the connections lead to where the VIP led before. The guard's epoch is the pair's, and
-                // keys that are just moving are nobody's for a moment: so ask for a newer map, and try again either way.
+                // Also with a new map the connections lead to where the VIP led before, and keys that are just moving are nobody's
+                // for a moment: so ask for a newer map, and try again either way.
                 slot.renew(number);
                 let _ = self.router.newer(trying.epoch, trying.left().min(MOVING)).await;
             }
@@ -366,8 +386,12 @@ impl Drop for Client {
     }
 }
 
-/// A new map: connections to places that are gone, or hold other keys now, end at once.
 async fn follow(router: Arc<Router>, pools: Arc<Pools>, places: Places) {
+    tokio::join!(follow_map(&router, &pools, &places), routes::follow(&router, &pools, &places));
+}
+
+/// A new map: connections to places that are gone, or hold other keys now, end at once.
+async fn follow_map(router: &Router, pools: &Pools, places: &Places) {
     let mut changes = router.changes();
     let mut last: Arc<Map> = changes.borrow_and_update().clone();
     while changes.changed().await.is_ok() {
@@ -387,8 +411,8 @@ fn nothing(_: &mut Conn) -> Work<'_, ()> {
 /// What comes before the work.
 #[derive(Clone, Copy)]
 enum Begin<'a> {
-    /// Perhaps a wait for what must have been executed.
-    Read(Option<(&'a str, Duration)>),
+    /// A look whether the pair owns what is read; perhaps a wait for what must have been executed.
+    Read(Read<'a>, Option<(&'a str, Duration)>),
     /// A transaction, perhaps with something of its own.
     Write(Before<'a>),
 }

@@ -13,8 +13,10 @@ pub mod ids;
 pub mod limit;
 pub mod optimistic;
 pub mod outcome;
+mod owner;
 mod pools;
 pub mod router;
+mod routes;
 pub mod stock;
 
 pub use cache::{Cache, CacheOptions, OtherCentre};

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use mysql_async::{OptsBuilder, Pool, PoolConstraints, PoolOpts};
 
+use super::owner::ASKED;
+
 /// Host and port.
 pub type Address = (String, u16);
 
@@ -45,6 +47,8 @@ struct Current {
     since: Instant,
     failing: Option<Instant>,
     probed: Option<Instant>,
+    /// Connections of this pool that were seen without a guard, and when.
+    unguarded: HashMap<u32, Instant>,
 }
 
 /// The pool of one place.
@@ -57,7 +61,7 @@ pub(super) struct Slot {
 
 impl Slot {
     fn new(address: &Address, read_only: bool, making: &Making) -> Self {
-        let current = Current { pool: making.pool(address, read_only), number: 0, since: Instant::now(), failing: None, probed: None };
+        let current = Current { pool: making.pool(address, read_only), number: 0, since: Instant::now(), failing: None, probed: None, unguarded: HashMap::new() };
         Self { address: address.clone(), read_only, making: making.clone(), current: Mutex::new(current) }
     }
 
@@ -76,6 +80,7 @@ impl Slot {
         }
         let old = std::mem::replace(&mut current.pool, self.making.pool(&self.address, self.read_only));
         (current.number, current.since) = (number + 1, Instant::now());
+        current.unguarded.clear();
         drop(current);
         retire(old);
     }
@@ -104,6 +109,24 @@ impl Slot {
         }
         may
     }
+
+    /// Was this connection, of the pool with `number`, seen without a guard lately? See [`super::owner`].
+    pub(super) fn is_unguarded(&self, number: u64, connection: u32) -> bool {
+        let current = self.current.lock().expect("never poisoned");
+        current.number == number && current.unguarded.get(&connection).is_some_and(lately)
+    }
+
+    pub(super) fn note_unguarded(&self, number: u64, connection: u32) {
+        let mut current = self.current.lock().expect("never poisoned");
+        if current.number == number {
+            current.unguarded.retain(|_, at| lately(at));
+            current.unguarded.insert(connection, Instant::now());
+        }
+    }
+}
+
+fn lately(at: &Instant) -> bool {
+    at.elapsed() < ASKED
 }
 
 fn retire(pool: Pool) {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::http;
-use crate::routing::Map;
+use super::{http, routes};
+use crate::routing::{Map, Routes};
 use crate::routing::map::MapError;
 
 /// How long the service may keep a question open.
@@ -60,7 +60,11 @@ struct Inner {
 
 impl Inner {
     fn offer(&self, text: &[u8]) -> Result<(), RouterError> {
-        let next = parse(text)?;
+        let mut next = parse(text)?;
+        if routes::table(&next).is_some() {
+            // They come from somewhere else ([`Router::route_by`]).
+            next.routes.clone_from(&self.map.borrow().routes);
+        }
         if self.map.borrow().accepts(&next)? {
             tracing::info!(cluster = next.cluster, epoch = next.epoch, "a newer map");
             self.map.send_replace(Arc::new(next));
@@ -134,6 +138,17 @@ impl Router {
     /// Why the source gives no newer map, if it doesn't.
     pub fn problem(&self) -> Option<RouterError> {
         self.inner.problem.lock().expect("never poisoned").clone()
+    }
+
+    /// The map in use, with these routes: those of a MySQL table aren't in its text.
+    pub(super) fn route_by(&self, routes: Routes) {
+        self.inner.map.send_if_modified(|map| {
+            let changed = map.routes.as_ref() != Some(&routes);
+            if changed {
+                *map = Arc::new(Map { routes: Some(routes), ..(**map).clone() });
+            }
+            changed
+        });
     }
 
     /// Asks for a map newer than `than` now, and waits for it.

@@ -26,6 +26,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const MANY: u64 = 500;
 /// Between two looks at how far the primary is; the position is kept this often.
 const LOOK: Duration = Duration::from_millis(500);
+/// Between two looks where the VIP leads: keys that move to a new shard leave our session where it is, and nobody ends it.
+const WHERE: Duration = Duration::from_secs(1);
 /// A transaction that doesn't appear on the primary for so long, or a stream that gives nothing though the primary goes on: look anew.
 const STILL: Duration = Duration::from_secs(5);
 /// A standby whose stream stood still is passed over for so long.
@@ -76,6 +78,10 @@ pub(super) async fn run(shared: Arc<Shared>, shard: Shard) {
 
 async fn set(session: &mut Session, variable: &str) -> Result<GtidSet, Stopped> {
     Ok(replication::global(session, variable, SHORT).await?)
+}
+
+async fn server(session: &mut Session) -> Result<Option<String>, Stopped> {
+    Ok(session.scalar("SELECT @@server_uuid", SHORT).await?)
 }
 
 impl Follower {
@@ -163,6 +169,7 @@ impl Follower {
         let shared = self.shared.clone();
         let mut reader = Reader::new(&shared.templates);
         let (mut looked, mut level, mut flushed) = (None::<Instant>, Instant::now(), Instant::now());
+        let (here, mut asked) = (server(primary).await?, Instant::now());
         loop {
             let handled = self.handled.get_or_insert_default();
             match tokio::time::timeout(GATHER, source.stream.next()).await {
@@ -186,7 +193,19 @@ impl Follower {
                     return Err(Stopped::Other(format!("the {:?} gives nothing, and the primary goes on", source.member)));
                 }
             }
+            if asked.elapsed() >= WHERE {
+                self.still_leads_to(&here).await?;
+                asked = Instant::now();
+            }
         }
+    }
+
+    /// A VIP that leads nowhere now is no reason to stop: the next look may say more.
+    async fn still_leads_to(&self, here: &Option<String>) -> Result<(), Stopped> {
+        let Ok(mut session) = self.session(Member::Primary).await else { return Ok(()) };
+        let now = server(&mut session).await?;
+        session.close().await;
+        if now == *here { Ok(()) } else { Err(Stopped::Other("the VIP leads to another server now".to_owned())) }
     }
 
     /// Is everything handled that the primary has executed? Keeps the position.

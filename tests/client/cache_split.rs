@@ -13,9 +13,10 @@ use shardpair::routing::{Function, Guard, Key, Keys};
 
 use crate::cache::{OUTBOX, cache, cache_options};
 use crate::calls::{SOLO, client};
-use crate::harness::{SOON, Server, eventually, pair};
+use crate::harness::{SOON, Server, application, eventually, pair};
 use crate::redis_server::Redis;
 use crate::service::{MapFile, map};
+use crate::vip::Vip;
 
 const ROWS: usize = 6;
 
@@ -82,18 +83,23 @@ impl Run {
     }
 }
 
-/// Odd keys go to B, which has followed A so far, as the operator has it: fence, wait, open, map.
-async fn split(a: &Server, b: &Server, client: &Client, file: &MapFile) {
-    let (mut on_a, mut on_b) = (a.session().await, b.session().await);
-    let tables = &client.router().map().tables;
-    let guarded = Guard::of(tables, Function::Mod, &Keys::Residue { modulus: 1, residue: 0 }, None).expect("a guard");
+/// Prepared, as the operator has it: the guard, and the application's rights of that time.
+async fn guarded(a: &Server, client: &Client) -> Guard {
+    let mut on_a = a.session().await;
+    let guarded = Guard::of(&client.router().map().tables, Function::Mod, &Keys::Residue { modulus: 1, residue: 0 }, None).expect("a guard");
     guard::place(&mut on_a, &guarded, &guarded.both(), 41, SOON * 4).await.expect("placed");
+    guard::revoke_ddl(&mut on_a, &application().user, &["d".to_owned()]).await.expect("revoked");
+    guarded
+}
+
+/// Odd keys go to B, which has followed A so far, as the operator has it: fence, wait, open.
+async fn flip(a: &Server, b: &Server, guarded: &Guard) {
+    let (mut on_a, mut on_b) = (a.session().await, b.session().await);
     guard::fence(&mut on_a, guarded.moves, 42, SOON * 4).await.expect("fenced");
     let executed = replication::state(&mut on_a, SOON).await.expect("state").executed;
     replication::wait_executed(&mut on_b, &executed, SOON * 4).await.expect("B has it all");
     role::relax_acks(&mut on_a, SOON).await.expect("B acknowledges no more");
     role::open_primary(&mut on_b, SOLO, SOON).await.expect("open");
-    file.write(&map(2, "Mod", &[(2, 0), (2, 1)], &[a.port, b.port]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,7 +125,8 @@ async fn nothing_stale_is_read_over_a_split_while_redis_is_flushed_hung_and_kill
     }
     run.goes_on("before").await;
     let _: () = redis::cmd("FLUSHALL").query_async(&mut redis.connection().await).await.expect("flushed");
-    split(&a, &b, &run.client, &file).await;
+    flip(&a, &b, &guarded(&a, &run.client).await).await;
+    file.write(&map(2, "Mod", &[(2, 0), (2, 1)], &[a.port, b.port]));
     run.goes_on("after the split").await;
     assert_eq!(run.client.router().map().epoch, 2);
     redis.signal("STOP");
@@ -149,4 +156,51 @@ async fn nothing_stale_is_read_over_a_split_while_redis_is_flushed_hung_and_kill
         let mut session = server.session().await;
         eventually("the outbox is empty", async || session.scalar(&format!("SELECT count(*) FROM {OUTBOX}"), SOON).await.expect("a count").as_deref() == Some("0")).await;
     }
+}
+
+/// The map doesn't change when keys move: both VIPs lead to where their keys are. Connections of before stay with the old server, whose
+/// rows of these keys are another's by then; here nothing brings it what is written there.
+#[tokio::test]
+async fn who_came_by_a_vip_before_its_keys_moved_reads_where_they_are_now() {
+    let ((a, b), redis) = tokio::join!(pair(), Redis::start());
+    let mut on_a = a.session().await;
+    for sql in [
+        "CREATE TABLE d.cache_outbox (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, cache_key VARBINARY(512) NOT NULL)",
+        "INSERT INTO d.t VALUES (0, '', 0), (1, '', 0)",
+    ] {
+        on_a.exec(sql, SOON).await.expect(sql);
+    }
+    let (zero, one) = (Vip::to(a.port).await, Vip::to(a.port).await);
+    let two = map(2, "Mod", &[(2, 0), (2, 1)], &[zero.port, one.port]);
+    let (new, old) = (MapFile::new("read-new", &two), MapFile::new("read-old", &map(1, "Mod", &[(1, 0)], &[zero.port])));
+    let [reader, late, writer] = [&new, &old, &new].map(|file| MapSource::File(file.0.clone()));
+    let (reader, late) = (Arc::new(client(&reader).await), client(&late).await);
+    let guarded = guarded(&a, &reader).await;
+    let cached = cache(&redis.url(), &reader, CacheOptions { young: Duration::from_secs(600), ..cache_options() });
+    let n = async |client: &Client, id| read(client, id).await.expect("a row").map(|text| String::from_utf8_lossy(&text).into_owned());
+    let through = async || cached.get("row-1", || read(&reader, 1)).await.expect("a row").map(|text| String::from_utf8_lossy(&text).into_owned());
+    for id in 0..2 {
+        assert_eq!((n(&reader, id).await.as_deref(), n(&late, id).await.as_deref()), (Some("0"), Some("0")));
+    }
+    eventually("the old value is cached", async || {
+        through().await;
+        cached.sample("row-1", Duration::ZERO, || read(&reader, 1)).await == Ok(Some(true))
+    })
+    .await;
+    flip(&a, &b, &guarded).await;
+    one.move_to(b.port);
+    // Another process, which never had a connection to the old server.
+    let writer = Arc::new(client(&writer).await);
+    let writing = cache(&redis.url(), &writer, cache_options());
+    let write = writing.idempotent(at(1), &["row-1"], |conn| Box::pin(async move { conn.query_drop("UPDATE d.t SET n = 7 WHERE id = 1").await }));
+    write.await.expect("written where the key is now");
+    assert_eq!(through().await.as_deref(), Some("7"), "through the cache");
+    assert_eq!(n(&reader, 1).await.as_deref(), Some("7"), "and past it");
+    // With the map of before: no shard of it has the key. Read when the new one has come.
+    let (value, ()) = tokio::join!(n(&late, 1), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        old.write(&two);
+    });
+    assert_eq!((value.as_deref(), late.router().map().epoch), (Some("7"), 2));
+    assert_eq!((n(&late, 0).await.as_deref(), reader.failing(0), reader.failing(1)), (Some("0"), None, None), "keys that stay");
 }

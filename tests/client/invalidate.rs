@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use shardpair::client::{Address, Cache, CacheOptions, Client, ClientOptions, MapSource, Member, Places};
 use shardpair::invalidate::{Invalidator, Options};
-use shardpair::mysql::replication;
+use shardpair::mysql::{replication, role};
 
 use crate::cache::{cache, cache_options, in_use, load, read_row, tables};
-use crate::calls::{fail_over, options};
+use crate::calls::{SOLO, fail_over, options};
 use crate::harness::{SOON, Server, eventually, pair, replicator};
 use crate::redis_server::Redis;
 use crate::service::{MapFile, map};
@@ -87,6 +87,12 @@ impl Stage {
         .await;
     }
 
+    /// Is there a value for this key?
+    async fn redis_has(&self, key: &str) -> bool {
+        let found = redis::cmd("KEYS").arg(format!("test:*v:{key}")).query_async::<Vec<String>>(&mut self.redis.connection().await).await;
+        !found.expect("keys").is_empty()
+    }
+
     /// Reads through the cache until it gives this; how long that took.
     async fn gives(&self, n: Option<u32>) -> Duration {
         let begun = Instant::now();
@@ -128,6 +134,26 @@ async fn a_writer_that_never_heard_of_the_cache_leaves_nothing_old_also_across_a
     println!("the slowest of six: {slowest:?}; across a failover: {over:?}");
     assert_eq!((forgotten(&invalidator), invalidator.problems()), (2, Vec::new()));
     assert!(invalidator.metrics().contains("shardpair_invalidate_keys_total{shard=\"0\"} "));
+}
+
+#[tokio::test]
+async fn a_vip_that_moves_away_from_a_server_that_lives_on_is_followed() {
+    let stage = Stage::set("invalidate-moved").await;
+    // Of the primary's binlog, as it is without a Service for reads.
+    let invalidator = stage.invalidator(false).await;
+    stage.cached().await;
+    // As in a split: the keys go to another server, and nobody ends the sessions on the old one, which goes on with other keys.
+    let (mut on_a, mut on_b) = (stage.a.session().await, stage.b.session().await);
+    let executed = replication::state(&mut on_a, SOON).await.expect("state").executed;
+    replication::wait_executed(&mut on_b, &executed, SOON).await.expect("B has it all");
+    role::relax_acks(&mut on_a, SOON).await.expect("B acknowledges no more");
+    role::open_primary(&mut on_b, SOLO, SOON).await.expect("open");
+    stage.vip.move_to(stage.b.port);
+    on_b.exec("UPDATE d.c SET n = 10 WHERE id = 1", SOON).await.expect("written where the VIP leads now");
+    let begun = Instant::now();
+    eventually("the value is erased", async || !stage.redis_has("row:1").await).await;
+    println!("erased {:?} after a write behind a VIP that had moved", begun.elapsed());
+    assert_eq!(forgotten(&invalidator), 1, "it went on from its position");
 }
 
 #[tokio::test]

@@ -13,7 +13,9 @@ mod invalidate;
 mod redis_server;
 mod route;
 mod router;
+mod routes;
 mod segments;
+#[allow(dead_code, reason = "shared with tests/kubernetes")]
 mod service;
 mod stock;
 mod vip;

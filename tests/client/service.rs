@@ -1,6 +1,6 @@
-//! The routing service as a process, with maps from files.
+//! The routing service as a process, with maps from files or from Kubernetes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -61,11 +61,19 @@ impl Service {
     }
 
     pub async fn start_at(port: u16, maps: &[(&str, &MapFile)]) -> Self {
+        let files = maps.iter().flat_map(|(name, file)| ["--map-file".to_owned(), format!("{name}={}", file.0.display())]);
+        Self::run(port, &files.collect::<Vec<_>>(), None).await
+    }
+
+    /// With the maps of a namespace of that Kubernetes.
+    pub async fn of_kubernetes(kubeconfig: &Path, namespace: &str) -> Self {
+        Self::run(free_port(), &["--watch-namespace".to_owned(), namespace.to_owned()], Some(kubeconfig)).await
+    }
+
+    async fn run(port: u16, arguments: &[String], kubeconfig: Option<&Path>) -> Self {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_shardpair"), "route", "--listen", &format!("127.0.0.1:{port}")]);
-        for (name, file) in maps {
-            command.arg("--map-file").arg(format!("{name}={}", file.0.display()));
-        }
+        command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_shardpair"), "route", "--listen", &format!("127.0.0.1:{port}")]).args(arguments);
+        command.envs(kubeconfig.map(|path| ("KUBECONFIG", path)));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("setpriv");
         let service = Self { child, port };
         let begun = Instant::now();

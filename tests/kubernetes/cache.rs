@@ -15,15 +15,15 @@ use crate::support::cluster::{SYSTEM, install, install_with};
 use crate::support::shop::{BACK_IN_SYNC, Shop};
 use crate::support::{eventually, kubectl, secs, with_temp_ns};
 
-const OUTBOX: &str = "shop.cache_outbox";
+pub const OUTBOX: &str = "shop.cache_outbox";
 
-async fn address(shop: &Shop, service: &str) -> String {
+pub async fn address(shop: &Shop, service: &str) -> String {
     let services: Api<Service> = Api::namespaced(shop.client.clone(), &shop.ns);
     services.get(service).await.expect("a Service").spec.and_then(|s| s.cluster_ip).expect("a cluster IP")
 }
 
 /// As the Secret says; this machine asks no cluster DNS, so the Service's address stands for its name.
-async fn url(shop: &Shop) -> String {
+pub async fn url(shop: &Shop) -> String {
     let at = format!("shop-redis.{}.svc", shop.ns);
     let secrets: Api<Secret> = Api::namespaced(shop.client.clone(), &shop.ns);
     let data = secrets.get("shop-redis").await.expect("a Secret").data.unwrap_or_default();

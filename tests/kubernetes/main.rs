@@ -8,11 +8,13 @@ mod bad_input;
 #[path = "../page/browser.rs"]
 mod browser;
 mod cache;
+mod cache_split;
 mod changes;
 mod chart;
 mod commands;
 mod expansion;
 mod failover;
+mod ids;
 mod lifecycle;
 mod metrics;
 mod nodes;
@@ -20,6 +22,10 @@ mod operator;
 mod page;
 mod plugin;
 mod provisioning;
+mod route;
+#[allow(dead_code, reason = "shared with tests/client")]
+#[path = "../client/service.rs"]
+mod service;
 mod standby;
 mod strategies;
 #[allow(dead_code, reason = "the benchmark uses more of it")]
@@ -29,3 +35,6 @@ mod support;
 mod said;
 mod switchover;
 mod upgrade;
+#[allow(dead_code, reason = "shared with tests/client")]
+#[path = "../client/vip.rs"]
+mod vip;

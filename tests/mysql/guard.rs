@@ -312,6 +312,9 @@ async fn the_application_loses_and_gets_back_its_ddl_also_in_open_sessions_and_w
         }
     }
     app.exec("INSERT INTO t VALUES (2, 'a', 1)", SOON).await.expect("rows are written");
+    app.rows("SELECT class, owned, epoch FROM shardpair.guard", SOON).await.expect("a client may look whether a key has moved");
+    assert_eq!(app.exec("UPDATE shardpair.guard SET owned=1", SOON).await.expect_err("and no more").code(), Some(1142));
+    assert_eq!(app.exec("SELECT hash FROM shardpair.guard_state", SOON).await.expect_err("and no more").code(), Some(1142));
     assert_eq!(on_b.scalar("SELECT drop_priv FROM mysql.db WHERE user='app'", SOON).await.expect("row").as_deref(), Some("Y"), "it was logged");
     let upkeep = accounts::bootstrap_primary(&mut on_a, &databases, &application(), SOON).await.expect("upkeep");
     assert_eq!(upkeep, accounts::Changed::default());
@@ -324,6 +327,9 @@ async fn the_application_loses_and_gets_back_its_ddl_also_in_open_sessions_and_w
     assert!(b.facts().await.super_read_only);
     let mut app = a.session_as(&application()).await;
     app.exec("CREATE TABLE d.u (id INT)", SOON).await.expect("as before, in a session that is younger");
+    assert_eq!(app.exec("SELECT class FROM shardpair.guard", SOON).await.expect_err("nothing to be seen any more").code(), Some(1142));
+    let grants = on_a.rows("SHOW GRANTS FOR 'app'@'%'", SOON).await.expect("grants");
+    assert!(grants.iter().all(|grant| !grant.at(0).is_some_and(|grant| grant.contains("guard"))), "{grants:?}");
     let upkeep = accounts::bootstrap_primary(&mut on_a, &databases, &application(), SOON).await.expect("upkeep");
     assert_eq!(upkeep, accounts::Changed::default());
 }
@@ -351,6 +357,7 @@ async fn once_guarded_no_session_truncates_and_before_the_guard_goes_nobody_from
     assert_eq!(count(&mut on_a, "id=2").await, 0);
     let mut app = a.session_as(&application()).await;
     app.exec("USE d", SOON).await.expect("use");
+    assert_eq!(app.rows("SELECT class FROM shardpair.guard WHERE owned", SOON).await.expect("it may look").len(), 2);
     for sql in ["TRUNCATE t", "DROP TABLE t", "ALTER TABLE t ADD x INT"] {
         assert!(matches!(app.exec(sql, SOON).await.expect_err(sql).code(), Some(1142 | 1044)), "{sql}");
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mysql_async::{BinlogStreamRequest, Conn, OptsBuilder};
 use shardpair::mysql::purge::policy::Limits;
 use shardpair::mysql::purge::{Progress, Purge, TAG};
 use shardpair::mysql::{Error, Session, facts, guard, purge, replication, role, verify};
@@ -147,6 +148,12 @@ async fn a_purge_is_refused_where_its_deletes_would_reach_live_rows() {
     let refused = Purge::begin((&mut primary, &mut on_b, &mut probe), &guarded, guarded.moves, LIMITS(), (1, 1)).await;
     assert!(matches!(refused.map(drop), Err(Error::NotSeen { seen, .. }) if seen.contains("channel")));
     on_a.exec("RESET REPLICA ALL", SOON).await.expect("reset");
+    // Who only reads the binlog, as an invalidator does, is in nobody's way.
+    let (endpoint, reads) = (a.endpoint(), replicator());
+    let reader = OptsBuilder::default().ip_or_hostname(endpoint.host).tcp_port(endpoint.port).user(Some(reads.user)).pass(Some(reads.password)).prefer_socket(false);
+    let reader = Conn::new(reader).await.expect("a connection");
+    let _stream = reader.get_binlog_stream(BinlogStreamRequest::new(0xF000_0007)).await.expect("a stream");
+    crate::harness::eventually("it is seen", async || on_a.rows("SHOW REPLICAS", SOON).await.expect("list").len() == 2).await;
     // A standby that doesn't apply: it waits, and says why.
     replication::stop_applier(&mut on_b, SOON).await.expect("stopped");
     let limits = Limits::new(200, Duration::from_millis(1));

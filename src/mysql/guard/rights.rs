@@ -25,7 +25,8 @@ const NOTE: &str = "UPDATE shardpair.guard_state SET process=@@report_user, note
 /// How long sessions that were ended may take to be gone, in one round.
 const ENDING: Duration = Duration::from_millis(500);
 
-/// Takes the application account's rights to change its tables.
+/// Takes the application account's rights to change its tables, and lets it read the guard's rows: a client that reads here must
+/// know whether the key has moved.
 pub async fn revoke_ddl(s: &mut Session, user: &str, databases: &[String]) -> Result<(), Error> {
     unlogged::begin(s).await?;
     let done = async {
@@ -35,6 +36,9 @@ pub async fn revoke_ddl(s: &mut Session, user: &str, databases: &[String]) -> Re
         for database in held(s, user, databases, "Y").await? {
             let sql = format!("REVOKE {RIGHTS} ON {}.* FROM {}@'%'", identifier(&pattern(&database)), quote(user));
             s.exec(&sql, SHORT).await?;
+        }
+        if !may_look(s, user).await? {
+            s.exec(&format!("GRANT SELECT ON shardpair.guard TO {}@'%'", quote(user)), SHORT).await?;
         }
         let left = held(s, user, databases, "Y").await?;
         if !left.is_empty() {
@@ -57,6 +61,9 @@ pub async fn restore_ddl(s: &mut Session, user: &str, databases: &[String]) -> R
         for database in held(s, user, databases, "N").await? {
             let sql = format!("GRANT {RIGHTS} ON {}.* TO {}@'%'", identifier(&pattern(&database)), quote(user));
             s.exec(&sql, SHORT).await?;
+        }
+        if may_look(s, user).await? {
+            s.exec(&format!("REVOKE SELECT ON shardpair.guard FROM {}@'%'", quote(user)), SHORT).await?;
         }
         s.exec("UPDATE shardpair.guard_state SET ddl_revoked=0, last_old=0, old_left=NULL WHERE id=1", SHORT).await
     }
@@ -111,6 +118,12 @@ pub async fn retire_sessions(s: &mut Session, user: &str, grace: Duration) -> Re
 /// Are they taken here?
 pub(in crate::mysql) async fn is_revoked(s: &mut Session) -> Result<bool, Error> {
     Ok(super::read(s).await?.is_some_and(|state| state.ddl_revoked))
+}
+
+/// Does the account see the guard's rows?
+async fn may_look(s: &mut Session, user: &str) -> Result<bool, Error> {
+    let sql = format!("SELECT count(*) FROM mysql.tables_priv WHERE user={} AND host='%' AND db='shardpair' AND table_name='guard'", quote(user));
+    Ok(s.scalar(&sql, SHORT).await?.as_deref() == Some("1"))
 }
 
 /// Databases on which the account has (`Y`) or lacks (`N`) at least one of them.

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::error::Error;
 use super::replication::{self, not_seen};
-use super::session::{Session, quote};
+use super::session::{Row, Session, quote};
+use super::tail::READER_IDS;
 use super::walk::{Place, Walk};
 use super::{guard, heartbeat};
 use crate::mysql::gtid::GtidSet;
@@ -232,10 +233,16 @@ async fn check(primary: &mut Session, standby: &mut Session, guard: &Guard, fore
         }
     }
     let replicas = primary.rows("SHOW REPLICAS", SHORT).await?;
-    if let Some(other) = replicas.iter().filter_map(|row| row.get("Replica_UUID")).find(|uuid| *uuid != own) {
+    if let Some(other) = replicas.iter().filter(|row| !only_reads(row)).filter_map(|row| row.get("Replica_UUID")).find(|uuid| *uuid != own) {
         return Err(not_seen(primary, doing, format!("a replica {other} that is not the pair's standby: the deletes would follow it to live rows")));
     }
     Ok(())
+}
+
+/// A reader of ours, such as an invalidator, applies nothing anywhere. It is no server: it names none.
+fn only_reads(replica: &Row) -> bool {
+    let id = replica.get("Server_Id").and_then(|id| id.parse().ok());
+    replica.get("Replica_UUID").is_none_or(str::is_empty) && id.is_some_and(|id: u32| READER_IDS.contains(&id))
 }
 
 async fn make_table(primary: &mut Session) -> Result<(), Error> {

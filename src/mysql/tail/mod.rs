@@ -37,7 +37,7 @@ pub struct Saved {
 }
 
 /// Ids of binlog readers: far from any member's `server_id`, and different for each, or the server ends the older one.
-const READER_IDS: std::ops::Range<u32> = 0xF000_0000..0xFFFF_0000;
+pub(super) const READER_IDS: std::ops::Range<u32> = 0xF000_0000..0xFFFF_0000;
 /// More binlog files than this are not looked through.
 const FILES_LIMIT: usize = 10_000;
 
