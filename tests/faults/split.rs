@@ -17,7 +17,7 @@ use shardpair::simulation::dice::Dice;
 
 use super::aim::kill_now;
 use super::nemesis::{FAULT, annotate_pair};
-use super::support::cluster::{SYSTEM, leader};
+use super::support::cluster::{SYSTEM, leader, start_operators_at_once};
 use super::support::faults::Process;
 use super::support::lanes::Lanes;
 use super::support::plan::Plan;
@@ -137,6 +137,7 @@ async fn arrow(shop: &Shop, plan: &Plan<'_>, to: Phase, points: bool, dice: &mut
         kind = Kind::KillOperator;
     }
     let forward = to == Phase::Flipped;
+    start_operators_at_once(&shop.client).await;
     let mut client = None;
     let mut what = format!("{kind:?}");
     match kind {
@@ -183,10 +184,15 @@ async fn arrow(shop: &Shop, plan: &Plan<'_>, to: Phase, points: bool, dice: &mut
 /// A way back may be closed by a failover for good: said so, nothing is lost.
 async fn reaches(plan: &Plan<'_>, to: Phase, may_be_broken: bool) -> bool {
     let begun = Instant::now();
+    let mut looks = 0;
     loop {
         let status = plan.status().await.unwrap_or_default();
         if status.phase == Some(to) {
             return true;
+        }
+        looks += 1;
+        if looks % 20 == 0 {
+            start_operators_at_once(&plan.shop.client).await;
         }
         let said = format!("{:?} {:?}", status.conditions, status.shards);
         if may_be_broken && said.contains("LinkBroken") {

@@ -57,6 +57,17 @@ pub async fn leader(client: &Client) -> String {
     .await
 }
 
+/// An operator that was killed often is started again by kubelet later and later, up to five minutes: its pod is made anew, which isn't held back.
+pub async fn start_operators_at_once(client: &Client) {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), SYSTEM);
+    for pod in operator_pods(client).await {
+        let states = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten()).filter_map(|c| c.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
+        if states.into_iter().any(|reason| reason == "CrashLoopBackOff") {
+            let _ = pods.delete(&pod.name_any(), &DeleteParams::default()).await;
+        }
+    }
+}
+
 /// Waits until the operator that leads isn't on this node; one that is there is deleted, so that the other leads.
 pub async fn leads_off_node(client: &Client, node: &str) {
     let pods: Api<Pod> = Api::namespaced(client.clone(), SYSTEM);
