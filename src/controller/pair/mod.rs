@@ -146,7 +146,8 @@ pub async fn run(ctx: Arc<Context>, pair: Arc<ShardPair>) {
     };
     while runner.ctx.leadership.term() == runner.term {
         let begun = Instant::now();
-        let next = runner.pass().await;
+        // On the heap while it lasts: of many pairs few have a pass at any moment, and it can be in the midst of any step.
+        let next = Box::pin(runner.pass()).await;
         runner.ctx.metrics.passed(begun.elapsed());
         runner.pause(next).await;
     }
